@@ -1,0 +1,38 @@
+"""minipc: predictive coding from scratch, every gradient derived by hand and proven.
+
+>>> import numpy as np, minipc as pc
+>>> net = pc.Network([pc.Dense(3, 4, "tanh"), pc.Dense(4, 2)], loss="mse")
+>>> params = net.init(seed=0)
+>>> x, y = np.ones((2, 3)), np.zeros((2, 2))
+>>> pc.backprop.gradient(net, params, x, y).grads[0]["W"].shape
+(4, 3)
+"""
+
+from . import backprop, check, data, epc, spc
+from .backend import as_backend, gpu_available, to_numpy
+from .blocks import Dense
+from .inference import InferenceWarning
+from .network import Gradient, Network
+from .optim import SGD, Adam
+from .train import accuracy, fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "Dense",
+    "Gradient",
+    "InferenceWarning",
+    "Network",
+    "accuracy",
+    "as_backend",
+    "backprop",
+    "check",
+    "data",
+    "epc",
+    "fit",
+    "gpu_available",
+    "spc",
+    "to_numpy",
+]

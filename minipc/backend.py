@@ -1,0 +1,71 @@
+"""Where arrays live: NumPy on the host, CuPy on the device. The only module that names CuPy.
+
+The array module is told from the arrays: a rule that is handed CuPy arrays computes with CuPy, and
+nothing has to be switched on. CuPy is never imported to find out.
+"""
+
+import sys
+from typing import Any
+
+import numpy as np
+
+Array = Any  # numpy.ndarray or cupy.ndarray
+
+INSTALL_HINT = 'pip install "cupy-cuda13x[ctk]>=14,<15"   (or cupy-cuda12x, by the CUDA major version of the driver)'
+
+
+def array_module(*arrays):
+    """Return ``cupy`` if any argument is a CuPy array, else ``numpy``.
+
+    An argument can only be a CuPy array if the caller has imported CuPy already, so looking into
+    ``sys.modules`` is enough.
+    """
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and any(isinstance(a, cupy.ndarray) for a in arrays):
+        return cupy
+    return np
+
+
+def is_array(value) -> bool:
+    """True for a NumPy or CuPy array (a NumPy scalar, a list or a number is none)."""
+    cupy = sys.modules.get("cupy")
+    return isinstance(value, np.ndarray) or (cupy is not None and isinstance(value, cupy.ndarray))
+
+
+def as_backend(tree, *, like):
+    """Move the arrays of a list, tuple, dict or a single array to the array module of ``like``.
+
+    Parameters
+    ----------
+    tree : array, or nested lists, tuples and dicts of arrays    ``None`` stays ``None``
+    like : array                                                 only its module counts; dtypes are kept
+
+    Examples
+    --------
+    >>> x = np.ones((2, 3), dtype="float32")
+    >>> as_backend([{"W": np.zeros((4, 3))}], like=x)[0]["W"].shape
+    (4, 3)
+    """
+    if tree is None:
+        return None
+    if isinstance(tree, dict):
+        return {key: as_backend(value, like=like) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        moved = [as_backend(value, like=like) for value in tree]
+        return type(tree)(*moved) if hasattr(tree, "_fields") else type(tree)(moved)
+    xp = array_module(like)
+    return to_numpy(tree) if xp is np else xp.asarray(tree)
+
+
+def to_numpy(array) -> np.ndarray:
+    """Device or host array -> NumPy array. The one deliberate synchronisation point."""
+    return array.get() if hasattr(array, "get") else np.asarray(array)
+
+
+def gpu_available() -> bool:
+    """True if CuPy imports *and* sees a device (the import alone succeeds without a GPU)."""
+    try:
+        import cupy
+    except ImportError:
+        return False
+    return bool(cupy.cuda.is_available())

@@ -1,0 +1,424 @@
+r"""Error-based predictive coding (ePC): the errors are free, the states follow from them.
+
+The energy is that of sPC in other coordinates, so the equilibria are the same; but here every error
+reaches every layer in one step, undiminished. Lists are indexed by the layer; an entry 0 that does not
+exist is None.
+
+=========  ==========================================================================================
+(ePC.1)    :math:`s_0 = x`, :math:`s_l = f_l(s_{l-1}) + e_l` for :math:`l < L`, :math:`\hat y = f_L(s_{L-1})`
+(ePC.2)    :math:`E = \frac12 \sum_{l<L} e_l^\top \Pi_l e_l + \mathcal L(\hat y, y)`
+(ePC.3)    :math:`d_L = \xi_L`, :math:`d_l = J_{l+1}^\top d_{l+1}`, without :math:`e` inside the recursion
+(ePC.4)    :math:`\partial E/\partial e_l = \Pi_l e_l - d_l`
+(ePC.5)    :math:`e_l \leftarrow e_l - \lambda\, \partial E/\partial e_l`, all layers at once, from :math:`e = 0`
+(ePC.6)    weights: the local gradient (sPC.6), (sPC.7) at the derived states, with :math:`\varepsilon_l = e_l`
+(ePC.15)   Gauss-Newton: :math:`e \leftarrow \Pi^{-1} J^\top (\Pi_L^{-1} + J \Pi^{-1} J^\top)^{-1} (y - \hat y + J e)`
+(ePC.17)   relaxed fraction of a mode with eigenvalue :math:`ev` after N steps: :math:`1 - (1 - \lambda\, ev)^N`
+(EPS.1)    backtracking: keep the step if the energy falls enough, then lengthen it, else shorten it
+(EPS.2)    curvature met by a step: :math:`\langle g - g', g\rangle / (\lambda |g|^2)`
+(EPS.3)    power iteration on :math:`v \mapsto \Pi v + J^\top (\partial^2 \mathcal L)\, J v`, one lane a sample
+=========  ==========================================================================================
+
+Source: Goemaere, Oliviers, Bogacz & Demeester (2025), arXiv 2505.20137.
+"""
+
+from typing import NamedTuple
+
+from .backend import Array, array_module
+from .inference import (
+    Recorder,
+    Recording,
+    check_options,
+    check_precision,
+    converged,
+    dot,
+    local_gradient,
+    norm_squared,
+    start_loss,
+    total_energy,
+    warn_if_unsettled,
+    weigh,
+)
+from .network import Gradient, by_layer, prepare
+
+POWER_ITERATIONS = 8
+SHORTEN, LENGTHEN, LONGEST = 0.3, 1.5, 1.0  # (EPS.1)
+FALL = 0.5  # (EPS.1): share of the promised fall that must come, so that no step overshoots along the gradient
+
+
+class Point(NamedTuple):
+    """The network at errors ``e``; lists by layer, entry 0 None.
+
+    Attributes
+    ----------
+    s : list of L, (B, n[l])            derived states
+    yhat : (B, n[L])
+    eps : list of L + 1, (B, n[l])      e[1..L-1], and minus dLoss/dyhat at Pi[L] = 1 as eps[L]
+    xi : list of L + 1, (B, n[l])       weighted, Eq. (sPC.3)
+    tape : list of L + 1                what the blocks' derivatives need
+    """
+
+    s: list
+    yhat: Array
+    eps: list
+    xi: list
+    tape: list
+
+
+class Inference(NamedTuple):
+    """Result of :func:`infer`.
+
+    Attributes
+    ----------
+    e : list of L                       None, e[1], ..., e[L-1] at the end
+    energy, residual : (B,)             at the end; the residual is the norm of dE/de
+    steps : int                         steps tried
+    regime : (B,)                       relaxed fraction of the fastest mode met, Eq. (ePC.17): 0 nothing
+                                        has moved, 1 that mode is at rest, negative it moves away (unstable)
+    curvature : (B,)                    largest curvature met, Eq. (EPS.2) or (EPS.3): at most the largest
+                                        eigenvalue of the Hessian (averaged along the step)
+    step_size : (B,)                    the last step of each sample
+    recording : Recording or None
+    """
+
+    e: list
+    energy: Array
+    residual: Array
+    steps: int
+    regime: Array
+    curvature: Array
+    step_size: Array
+    recording: Recording
+
+
+def feedforward(net, params, x):
+    """Errors e[1..L-1] = 0, the start of inference: the derived states are the feedforward pass, Eq. (ePC.1)."""
+    xp = array_module(x)
+    dtype = xp.result_type(x, *(value for p in params for value in p.values()))
+    return [None, *(xp.zeros((len(x), block.n_out), dtype) for block in net.blocks[:-1])]
+
+
+def states_from_errors(net, params, e, x):
+    """States s[0..L-1] that the errors stand for, Eq. (ePC.1); ``(B, n[l])``."""
+    f, theta, s = by_layer(net.blocks), by_layer(params), [x]
+    for l in range(1, len(net.blocks)):
+        s.append(f[l].forward(theta[l], s[l - 1])[0] + e[l])  # (ePC.1)
+    return s
+
+
+def energy(net, params, e, x, y, precision=None):
+    """Energy of each sample, Eq. (ePC.2): ``(B,)``, the same number as sPC's at the derived states.
+
+    Parameters
+    ----------
+    e : list of L                       None, e[1], ..., e[L-1], each (B, n[l])
+    x : (B, n[0])
+    y : (B, n[L]), or None              None leaves the output unclamped, without a loss term
+    precision : list of L, or None      Pi[1..L]: None, a number, (n[l],) or SPD (n[l], n[l]); None means one
+
+    Notes
+    -----
+    Cost: one forward pass, O(B P).
+    """
+    Pi = check_precision(net, params, precision)
+    return total_energy(net, _point(net, params, e, x, y, Pi), y)  # (ePC.2)
+
+
+def error_gradient(net, params, e, x, y, precision=None):
+    """dE/de[l] of the layers l = 1..L-1, Eqs. (ePC.3), (ePC.4); a list of ``(B, n[l])``, entry 0 is None."""
+    Pi = check_precision(net, params, precision)
+    return _error_gradient(net, params, _point(net, params, e, x, y, Pi))
+
+
+def weight_gradient(net, params, e, x, y, precision=None):
+    """Local dE/dW, dE/db summed over the batch, Eq. (ePC.6); the structure of ``params``.
+
+    DANGER: the derivative of E(e, W) at fixed *errors* is another thing, backprop through the perturbed
+    network (ePC.10). Here the derived *states* are held fixed, which makes the rule local.
+    """
+    Pi = check_precision(net, params, precision)
+    return local_gradient(net, params, _point(net, params, e, x, y, Pi))  # (ePC.6)
+
+
+def _point(net, params, e, x, y, Pi, first=None):
+    L, f, theta = len(net.blocks), by_layer(net.blocks), by_layer(params)
+    s, eps, tape = [x], [None], [None]
+    for l in range(1, L + 1):
+        mu, t = first if first and l == 1 else f[l].forward(theta[l], s[l - 1])
+        if l < L:
+            eps.append(e[l])
+            s.append(mu + e[l])  # (ePC.1)
+        else:
+            eps.append(0 * mu if y is None else net.loss.error(mu, y))
+        tape.append(t)
+    xi = [None, *(weigh(Pi[l], eps[l]) for l in range(1, L + 1))]
+    return Point(s, mu, eps, xi, tape)
+
+
+def _error_gradient(net, params, at):
+    L, f, theta = len(net.blocks), by_layer(net.blocks), by_layer(params)
+    d, gradient = at.xi[L], [None] * L  # (ePC.3)
+    for l in range(L - 1, 0, -1):
+        d, _ = f[l + 1].vjp(theta[l + 1], at.tape[l + 1], d, params=False)  # (ePC.3)
+        gradient[l] = at.xi[l] - d  # (ePC.4)
+    return gradient
+
+
+def infer(
+    net, params, e, x, y, precision=None, *, inference_steps, step_size="adaptive", tolerance=None, record_every=0
+) -> Inference:
+    """Relax the errors by gradient descent on the energy, Eq. (ePC.5).
+
+    Parameters
+    ----------
+    e : list of L                   the start, e.g. :func:`feedforward`; not modified
+    x, y, precision                 as in :func:`energy`
+    inference_steps : int           number N of steps, at least 0; adaptive steps that are taken back count
+    step_size : float or str
+        a number            the same fixed step for every sample; stable below 2 / (largest eigenvalue of H_e),
+                            Eq. (ePC.13), which grows during training
+        "power"             1 / (largest eigenvalue), per sample, by power iteration at the start, Eq. (EPS.3)
+        "adaptive"          backtracking, per sample, Eq. (EPS.1): the energy of no sample ever rises
+    tolerance : float, optional     stop when every sample's residual is below it
+    record_every : int              take a snapshot before every so many steps and at the end (0: never)
+
+    Warns
+    -----
+    InferenceWarning                a sample's energy rose above its start, or missed the tolerance
+
+    Notes
+    -----
+    Cost: O(N B P) time. All layers move from the same old errors (Jacobi).
+    """
+    check_options(inference_steps, step_size, tolerance, record_every, words=("adaptive", "power"))
+    Pi = check_precision(net, params, precision)
+    return _infer(net, params, e, x, y, Pi, inference_steps, step_size, tolerance, record_every)[0]
+
+
+def _infer(net, params, e, x, y, Pi, inference_steps, step_size, tolerance, record_every):
+    """:func:`infer` on checked arguments; also returns the point at the end and the loss at the start."""
+    xp = array_module(x)
+    first = net.blocks[0].forward(params[0], x)  # x is clamped: its prediction never changes
+    record = Recorder(net, y, record_every)
+
+    def look(e):
+        at = _point(net, params, e, x, y, Pi, first)
+        return at, _error_gradient(net, params, at), total_energy(net, at, y)
+
+    at, gradient, energy = look(e)
+    loss = start_loss(net, params, x, at, y)
+    start, curvature, taken = energy, xp.zeros_like(energy.real), []
+    steepest = norm_squared(gradient, energy).real
+    adaptive = step_size == "adaptive"
+    if adaptive:  # start with the step that is the best one along the gradient of the quadratic model
+        curvature = _curvature_along(net, params, at, gradient, Pi, steepest)
+        lam = xp.minimum(1 / curvature, LONGEST)  # (EPS.1)
+    elif step_size == "power":
+        curvature = _largest_eigenvalue(net, params, at, gradient, Pi, POWER_ITERATIONS)
+        lam = 1 / curvature
+    else:
+        lam = xp.full_like(curvature, float(step_size))
+    for step in range(inference_steps):
+        record(step, at.s, at)
+        if converged(gradient, energy, tolerance, step):
+            break
+        # every gradient is from the old e: a simultaneous (Jacobi) update
+        trial = [None, *(v - lam[:, None] * g for v, g in zip(e[1:], gradient[1:], strict=True))]  # (ePC.5)
+        trial_at, trial_gradient, trial_energy = look(trial)
+        fall, slope = norm_squared(gradient, energy).real, dot(gradient, trial_gradient, energy).real
+        keep = fall >= 0  # all of them
+        if adaptive:
+            keep = _accept(energy.real, trial_energy.real, lam, fall, slope)  # (EPS.1)
+        info, promised = xp.finfo(fall.dtype), lam * fall
+        clear = (fall > float(info.eps) * steepest) & (promised > float(info.tiny))  # of rounding
+        met = (fall - slope) / xp.where(clear, promised, 1)  # (EPS.2)
+        curvature = xp.where(keep & clear & (met > curvature), met, curvature)
+        taken.append(xp.where(keep, lam, 0))
+        e, gradient = _choose(keep, trial, e), _choose(keep, trial_gradient, gradient)
+        energy = xp.where(keep, trial_energy, energy)
+        at = _point(net, params, e, x, y, Pi, first) if adaptive and record_every else trial_at
+        if adaptive:
+            lam = xp.where(keep, xp.minimum(LENGTHEN * lam, LONGEST), SHORTEN * lam)  # (EPS.1)
+    else:
+        step = inference_steps
+    if adaptive:
+        at = _point(net, params, e, x, y, Pi, first)  # the last trial may have been taken back
+    record(step, at.s, at, last=True)
+    left = xp.ones_like(curvature)
+    for used in taken:
+        factor = abs(1 - used * curvature)
+        left = left * (xp.minimum(factor, 1) if adaptive else factor)  # (ePC.17), with the steps really taken
+    residual = norm_squared(gradient, energy) ** 0.5
+    warn_if_unsettled("ePC", start, energy, residual, step_size, tolerance)
+    return Inference(e, energy, residual, step, 1 - left, curvature, lam, record.result()), at, loss
+
+
+def _accept(energy, trial_energy, lam, fall, slope):
+    """Which samples keep the step, Eq. (EPS.1); ``(B,)`` booleans.
+
+    A step is kept if the energy falls by half of ``lam |g|^2``, that is, for a quadratic, if the slope does
+    not turn over along the gradient. A weaker demand (any fall) lets the output error overshoot and change
+    sign, Eq. (ePC.14), and then the output layer learns the wrong way: deep networks collapse. Near the
+    minimum the fall drowns in rounding, so there the slope at the end of the step itself decides.
+    """
+    falls = trial_energy <= energy - FALL * lam * fall  # (EPS.1)
+    rounding = 8 * float(array_module(energy).finfo(energy.dtype).eps) * (1 + abs(energy))
+    return falls | ((abs(trial_energy - energy) <= rounding) & (slope >= 0))  # (EPS.1)
+
+
+def _choose(keep, new, old):
+    """Sample by sample, layer by layer: ``new`` where ``keep``, else ``old``."""
+    xp = array_module(keep)
+    return [None, *(xp.where(keep[:, None], a, b) for a, b in zip(new[1:], old[1:], strict=True))]
+
+
+def largest_eigenvalue(net, params, e, x, y, precision=None, *, iterations=POWER_ITERATIONS):
+    """Largest eigenvalue of the Gauss-Newton Hessian of E in the errors, per sample, Eq. (EPS.3); ``(B,)``.
+
+    Started at the backprop deltas. A Rayleigh quotient: never above the true value. For MSE and linear
+    networks the Gauss-Newton Hessian is the Hessian. Cost: ``iterations`` forward and backward passes.
+    """
+    Pi = check_precision(net, params, precision)
+    at = _point(net, params, e, x, y, Pi)
+    return _largest_eigenvalue(net, params, at, _error_gradient(net, params, at), Pi, iterations)
+
+
+def _largest_eigenvalue(net, params, at, gradient, Pi, iterations):
+    L, f, theta = len(net.blocks), by_layer(net.blocks), by_layer(params)
+    zero = (0 * at.yhat).sum(axis=1).real
+    xp = array_module(zero)
+    v = [None, *(at.xi[l] - gradient[l] for l in range(1, L))]  # the deltas d[l] of (ePC.3)
+    eigenvalue = zero + 1
+    for _ in range(iterations):
+        length = norm_squared(v, zero).real ** 0.5
+        scale = 1 / xp.where(length > 0, length, 1)
+        v = [None, *(a * scale[:, None] for a in v[1:])]
+        down = weigh(Pi[L], net.loss.curvature(at.yhat, _tangent(net, params, at, v)))  # (LOSS.3)
+        Hv = [None] * L
+        for l in range(L - 1, 0, -1):
+            down, _ = f[l + 1].vjp(theta[l + 1], at.tape[l + 1], down, params=False)
+            Hv[l] = weigh(Pi[l], v[l]) + down  # (EPS.3)
+        eigenvalue = xp.where(length > 0, dot(v, Hv, zero).real, 1)
+        v = Hv
+    return eigenvalue
+
+
+def _curvature_along(net, params, at, v, Pi, length_squared):
+    """Rayleigh quotient of the Gauss-Newton Hessian along ``v``, ``(B,)``: one forward-mode pass, no backward."""
+    L, xp = len(net.blocks), array_module(length_squared)
+    up = _tangent(net, params, at, v)
+    top = (up * weigh(Pi[L], net.loss.curvature(at.yhat, up))).sum(axis=1)
+    own = dot(v, [None, *(weigh(Pi[l], v[l]) for l in range(1, L))], length_squared)
+    still = length_squared == 0
+    return xp.where(still, 1, (own + top).real / xp.where(still, 1, length_squared))
+
+
+def _tangent(net, params, at, v):
+    """How the output moves when the errors move along ``v``, ``(B, n[L])``: the tangent of (ePC.1)."""
+    L, f, theta, up = len(net.blocks), by_layer(net.blocks), by_layer(params), None
+    for l in range(1, L):
+        up = v[l] + f[l].jvp(theta[l], at.tape[l], up) if l > 1 else v[l]  # (JVP.1)
+    return f[L].jvp(theta[L], at.tape[L], up) if L > 1 else 0 * at.yhat  # (JVP.1)
+
+
+def gauss_newton_step(net, params, e, x, y, precision=None):
+    """Errors after one Gauss-Newton step on the energy, Eq. (ePC.15); a list like ``e``.
+
+    Lands on the equilibrium of a linear network from any ``e``. For the mse loss only. Cost: a backward
+    pass of B n[L] rows and B systems of n[L] unknowns.
+    """
+    if net.loss.name != "mse":
+        raise ValueError(f"gauss_newton_step needs loss = mse, got {net.loss.name}")
+    Pi = check_precision(net, params, precision)
+    at = _point(net, params, e, x, y, Pi)
+    L, f, theta, xp = len(net.blocks), by_layer(net.blocks), by_layer(params), array_module(x)
+    B, n = at.yhat.shape
+    unit = xp.eye(n, dtype=at.yhat.dtype)
+    J, d = [None] * L, xp.concatenate([unit] * B)  # one row for each sample and each output
+    for l in range(L - 1, 0, -1):
+        _, tape = f[l + 1].forward(theta[l + 1], xp.repeat(at.s[l], n, axis=0))
+        d, _ = f[l + 1].vjp(theta[l + 1], tape, d, params=False)
+        J[l] = d.reshape(B, n, -1)  # dyhat/de[l] of each sample (B, n[L], n[l])
+    inverse = [None, *(_inverse(Pi[l], at.xi[l]) for l in range(1, L + 1))]
+    system, rhs = inverse[L], at.eps[L]
+    for l in range(1, L):
+        system = system + J[l] @ inverse[l] @ J[l].transpose(0, 2, 1)
+        rhs = rhs + (J[l] @ e[l][:, :, None])[:, :, 0]
+    z = xp.linalg.solve(xp.broadcast_to(system, (B, n, n)), rhs[:, :, None])
+    return [None, *((inverse[l] @ (J[l].transpose(0, 2, 1) @ z))[:, :, 0] for l in range(1, L))]  # (ePC.15)
+
+
+def _inverse(Pi, like):
+    """Inverse of a precision as a matrix (n, n)."""
+    xp = array_module(like)
+    one = xp.eye(like.shape[1], dtype=like.dtype)
+    return xp.linalg.inv(Pi) if getattr(Pi, "ndim", 0) == 2 else one if Pi is None else one / Pi
+
+
+def gradient(
+    net, params, x, y, precision=None, *, inference_steps=8, step_size="adaptive", tolerance=None, record_every=0
+) -> Gradient:
+    r"""Local weight gradient of ePC after inference from zero errors, Eqs. (ePC.1)-(ePC.6).
+
+    Which gradient this is depends on how far inference got, and ``regime`` says it: below .1 it is
+    backprop's, times a small factor in the hidden layers (ePC.11); above .9 it is the equilibrium's, the
+    same as sPC's.
+
+    Parameters
+    ----------
+    net : Network
+    params : list of dicts            as :meth:`Network.init` draws them
+    x : (B, n[0])                     input, clamped
+    y : (B, n[L]) or labels (B,)      target
+    precision : list of L, or None    Pi[1..L]: None, a number, (n[l],) or SPD (n[l], n[l]); None means one
+    inference_steps : int             number N of inference steps
+    step_size : float or str          "adaptive" (safe), "power", or a fixed step; see :func:`infer`
+    tolerance : float, optional       stop when the residual of every sample is below it
+    record_every : int                snapshots before every so many steps, in ``recording`` (0: none)
+
+    Returns
+    -------
+    Gradient
+        ``grads``, ``loss`` (of the feedforward prediction), ``energy``, ``states``, ``errors`` (e[1..L-1],
+        then minus dLoss/dyhat), ``residual``, ``regime``, ``curvature``, ``step_size``, ``recording``.
+
+    Raises
+    ------
+    ValueError, TypeError             bad shapes, dtypes, labels, values or options, before any work
+    FloatingPointError                the feedforward loss is not finite
+
+    Warns
+    -----
+    InferenceWarning                  inference diverged (a fixed step can), or missed the tolerance
+
+    Notes
+    -----
+    Cost: N + 1 forward and backward passes and one forward pass, O(N B P) time. On a device three
+    synchronisations, whatever N. Derivation: reference/equations.md.
+    Source: Goemaere et al. (2025), arXiv 2505.20137; the adaptive step is ours.
+
+    Examples
+    --------
+    >>> import numpy as np, minipc as pc
+    >>> net = pc.Network([pc.Dense(2, 3, "tanh"), pc.Dense(3, 4, "tanh"), pc.Dense(4, 1)])
+    >>> x, y = np.array([[1.0, -1.0], [0.5, 2.0]]), np.array([[1.0], [0.0]])
+    >>> g = gradient(net, net.init(seed=0), x, y, inference_steps=20)
+    >>> bool((g.energy < g.loss).all()), bool((g.residual < 1e-3).all())
+    (True, True)
+    """
+    check_options(inference_steps, step_size, tolerance, record_every, words=("adaptive", "power"))
+    x, y = prepare(net, params, x, y)
+    Pi = check_precision(net, params, precision)
+    e = feedforward(net, params, x)
+    run, at, loss = _infer(net, params, e, x, y, Pi, inference_steps, step_size, tolerance, record_every)
+    return Gradient(
+        local_gradient(net, params, at),
+        loss,
+        run.energy,
+        at.s,
+        at.eps,
+        run.residual,
+        run.regime,
+        run.curvature,
+        run.step_size,
+        run.recording,
+    )

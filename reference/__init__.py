@@ -1,0 +1,1 @@
+"""Independent oracles, written from the equations alone: autograd, index loops and closed forms."""

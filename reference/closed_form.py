@@ -1,0 +1,220 @@
+"""Closed forms of deep linear predictive-coding nets: equilibrium, energy, gradient, Hessians, laws.
+
+The network is mu_l = W_l s_{l-1} + b_l with squared error at the output; linear algebra replaces inference.
+
+========  ======================================================================  ===========================
+id        equation                                                                function
+========  ======================================================================  ===========================
+(LIN.1)   P_L = I, P_l = P_{l+1} W_{l+1}                                          path_matrices
+(LIN.2)   Omega = sum_{l=1}^{L} P_l Pi_l^{-1} P_l^T,  r = y - yhat_FF             omega, residual
+(LIN.3)   xi_l* = P_l^T Omega^{-1} r,  eps_l* = Pi_l^{-1} xi_l*,                  equilibrium
+          s_l* = W_l s_{l-1}* + b_l + eps_l*
+(LIN.4)   E* = 1/2 r^T Omega^{-1} r                                               equilibrium, energy_star
+(LIN.5)   dE*/dW_l = -xi_l* s_{l-1}*^T,  dE*/db_l = -xi_l*                        weight_gradient
+(LIN.6)   H_s block tridiagonal, and the right side of H_s s* = rhs               hessian_states, block_solve
+(LIN.7)   Pi_L = beta I, beta -> 0:    eps_l*/beta -> P_l^T r                     small_beta_limit
+(LIN.8)   Pi_L = beta I, beta -> inf:  eps_l* -> P_l^T (sum_{l<L} P_l P_l^T)^+ r  large_beta_limit
+(ePC.12)  residual and errors after N steps from e = 0, mode by mode              mode_law
+(ePC.13)  H_e = blkdiag(Pi_l) + J^T Pi_L J,  J = [P_1 ... P_{L-1}]                hessian_errors
+(sPC.12)  C(k, i) lam^i (1 - lam)^{k-i},  i = L - l                               binomial_point_mass
+========  ======================================================================  ===========================
+
+Conventions. Batch first, (B, n); W is (n_out, n_in); eps = state - prediction; energies are per sample,
+(B,); gradients are to be descended; parameter gradients are sums over the batch, structured as ``params``.
+Lists of results are indexed by the layer; entry 0 is None where nothing exists. Stacked vectors and
+Hessians hold the free layers 1 to L-1 in this order, n = n_1 + ... + n_{L-1}. Transposes are never
+conjugated: complex inputs pass through, and a complex step may differentiate ``energy_star``.
+
+params     list of {"W", "b"}, one a block, counted from zero; shifted once by ``by_layer``
+precision  None or the precisions of layers 1 to L: each None (one), a scalar, (n_l,) or SPD (n_l, n_l)
+"""
+
+import math
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Equilibrium(NamedTuple):
+    """Result of ``equilibrium``: lists indexed by the layer and the energy (B,)."""
+
+    states: list  # [x, s_1*, ..., s_{L-1}*], each (B, n_l)
+    errors: list  # [None, eps_1*, ..., eps_L*]
+    weighted: list  # [None, xi_1*, ..., xi_L*]
+    energy: np.ndarray  # E*, (B,)
+
+
+# Helpers
+
+
+def by_layer(params):
+    """W = [None, W_1, ..., W_L] and b = [None, b_1, ..., b_L], indexed by the layer."""
+    return [None, *(p["W"] for p in params)], [None, *(p["b"] for p in params)]
+
+
+def full_precision(Pi, n):
+    """Pi as a full matrix (n, n), from None, a scalar, (n,) or (n, n)."""
+    if Pi is None:
+        return np.eye(n)
+    if np.ndim(Pi) == 0:
+        return Pi * np.eye(n)
+    if np.ndim(Pi) == 1:
+        return np.diag(Pi)
+    return np.asarray(Pi)
+
+
+def precisions(params, precision):
+    """[None, Pi_1, ..., Pi_L], full matrices (n_l, n_l)."""
+    given = [None] * len(params) if precision is None else list(precision)
+    if len(given) != len(params):
+        raise ValueError(f"precision must have {len(params)} entries, one a layer; got {len(given)}")
+    return [None, *(full_precision(Pi, len(p["b"])) for Pi, p in zip(given, params, strict=True))]
+
+
+def solve_rows(A, v):
+    """A^{-1} v for each row of v (B, n); A is (n, n)."""
+    return np.linalg.solve(A, v.T).T
+
+
+def slices(params):
+    """[None, slice of s_1, ..., slice of s_{L-1}] in the stacked free layers, and their total width n."""
+    widths = [len(p["b"]) for p in params[:-1]]
+    ends = np.cumsum([0, *widths])
+    return [None, *(slice(start, end) for start, end in pairwise(ends))], int(ends[-1])
+
+
+# Paths, output covariance, residual
+
+
+def path_matrices(params):
+    """[None, P_1, ..., P_L], P_l = dyhat/ds_l of shape (n_L, n_l), (LIN.1)."""
+    W, _ = by_layer(params)
+    L = len(params)
+    P = [None] * (L + 1)
+    P[L] = np.eye(W[L].shape[0])  # (LIN.1)
+    for l in range(L - 1, 0, -1):
+        P[l] = P[l + 1] @ W[l + 1]  # (LIN.1)
+    return P
+
+
+def omega(params, precision=None):
+    """Omega (n_L, n_L), covariance of the output, (LIN.2)."""
+    P, Pi = path_matrices(params), precisions(params, precision)
+    return sum(P[l] @ np.linalg.solve(Pi[l], P[l].T) for l in range(1, len(params) + 1))  # (LIN.2)
+
+
+def residual(params, x, y):
+    """r = y - yhat_FF (B, n_L); the biases live in yhat_FF, (LIN.2)."""
+    s = x
+    for p in params:
+        s = s @ p["W"].T + p["b"]
+    return y - s  # (LIN.2)
+
+
+# Equilibrium
+
+
+def equilibrium(params, x, y, precision=None):
+    """States, errors, weighted errors and energy where dE/ds = 0, (LIN.3), (LIN.4)."""
+    W, b = by_layer(params)
+    P, Pi, L = path_matrices(params), precisions(params, precision), len(params)
+    r = residual(params, x, y)
+    filtered = solve_rows(omega(params, precision), r)  # Omega^{-1} r, (B, n_L)
+    xi, eps, s = [None], [None], [x]
+    for l in range(1, L + 1):
+        xi.append(filtered @ P[l])  # xi_l* = P_l^T Omega^{-1} r, (LIN.3)
+        eps.append(solve_rows(Pi[l], xi[l]))  # (LIN.3)
+    for l in range(1, L):
+        s.append(s[l - 1] @ W[l].T + b[l] + eps[l])  # (LIN.3)
+    return Equilibrium(s, eps, xi, 0.5 * np.sum(r * filtered, axis=1))  # (LIN.4)
+
+
+def energy_star(params, x, y, precision=None):
+    """E* (B,), the energy at the equilibrium as a function of everything, (LIN.4)."""
+    r = residual(params, x, y)
+    return 0.5 * np.sum(r * solve_rows(omega(params, precision), r), axis=1)  # (LIN.4)
+
+
+def weight_gradient(equilibrium):
+    """Structure of params: derivative of the summed E*, local gradient at the equilibrium, (LIN.5)."""
+    s, _, xi, _ = equilibrium
+    gradient = []
+    for xi_l, s_below in zip(xi[1:], s, strict=True):
+        gradient.append({"W": -xi_l.T @ s_below, "b": -xi_l.sum(axis=0)})  # (LIN.5)
+    return gradient
+
+
+def hessian_states(params, precision=None):
+    """H_s (n, n), block tridiagonal, (LIN.6)."""
+    W, _ = by_layer(params)
+    Pi, (at, n), L = precisions(params, precision), slices(params), len(params)
+    H = np.zeros((n, n), dtype=np.result_type(*W[1:], *Pi[1:]))
+    for l in range(1, L):
+        H[at[l], at[l]] = Pi[l] + W[l + 1].T @ Pi[l + 1] @ W[l + 1]  # (LIN.6) diagonal block
+        if l + 1 < L:
+            H[at[l], at[l + 1]] = -W[l + 1].T @ Pi[l + 1]  # (LIN.6) block to the right
+            H[at[l + 1], at[l]] = -Pi[l + 1] @ W[l + 1]  # its transpose
+    return H
+
+
+def block_solve(params, x, y, precision=None):
+    """[x, s_1*, ..., s_{L-1}*], each (B, n_l): the linear system dE/ds = 0 solved as a whole, (LIN.6)."""
+    W, b = by_layer(params)
+    Pi, (at, n), L = precisions(params, precision), slices(params), len(params)
+    H = hessian_states(params, precision)
+    rhs = np.zeros((len(x), n), dtype=np.result_type(H, x, y, *b[1:]))
+    for l in range(1, L):
+        rhs[:, at[l]] = Pi[l] @ b[l] - W[l + 1].T @ Pi[l + 1] @ b[l + 1]  # (LIN.6)
+        if l == 1:
+            rhs[:, at[l]] += x @ (Pi[1] @ W[1]).T  # (LIN.6) clamped input
+        if l == L - 1:
+            rhs[:, at[l]] += y @ (W[L].T @ Pi[L]).T  # (LIN.6) clamped target
+    stacked = solve_rows(H, rhs)
+    return [x, *(stacked[:, at[l]] for l in range(1, L))]
+
+
+def hessian_errors(params, precision=None):
+    """H_e (n, n) = blkdiag(Pi_l) + J^T Pi_L J with J = [P_1 ... P_{L-1}], (ePC.13)."""
+    P, Pi, (at, n), L = path_matrices(params), precisions(params, precision), slices(params), len(params)
+    H = np.zeros((n, n), dtype=np.result_type(*P[1:], *Pi[1:]))
+    for l in range(1, L):
+        H[at[l], at[l]] += Pi[l]  # (ePC.13) blkdiag(Pi_l)
+        for m in range(1, L):
+            H[at[l], at[m]] += P[l].T @ Pi[L] @ P[m]  # (ePC.13) J^T Pi_L J
+    return H
+
+
+# Laws and limits
+
+
+def mode_law(params, x, y, step_size, steps):
+    """y - yhat (B, n_L) and [None, e_1, ..., e_{L-1}] after ePC steps from e = 0 with Pi = 1, (ePC.12)."""
+    P, r = path_matrices(params), residual(params, x, y)
+    ev, V = np.linalg.eigh(omega(params))  # modes: ev (n_L,), columns v of V (n_L, n_L)
+    amplitude = (r @ V) / ev  # r.v / ev, (B, n_L)
+    left = (1.0 - step_size * ev) ** steps  # share of each mode that has not relaxed
+    output = (amplitude * (1.0 + (ev - 1.0) * left)) @ V.T  # (ePC.12)
+    relaxed = (amplitude * (1.0 - left)) @ V.T
+    return output, [None, *(relaxed @ P_l for P_l in P[1:-1])]  # e_l = P_l^T ..., (ePC.12)
+
+
+def small_beta_limit(params, x, y):
+    """[None, P_1^T r, ..., P_{L-1}^T r]: eps_l*/beta for Pi_L = beta I, beta -> 0, other Pi = 1, (LIN.7)."""
+    P, r = path_matrices(params), residual(params, x, y)
+    return [None, *(r @ P_l for P_l in P[1:-1])]  # (LIN.7)
+
+
+def large_beta_limit(params, x, y):
+    """[None, eps_1*, ..., eps_{L-1}*] for Pi_L = beta I, beta -> inf, other Pi = 1, (LIN.8)."""
+    P, r = path_matrices(params), residual(params, x, y)
+    hidden = sum(P_l @ P_l.T for P_l in P[1:-1])  # sum_{l<L} P_l P_l^T
+    fitted = r @ np.linalg.pinv(hidden, rcond=1e-12, hermitian=True).T
+    return [None, *(fitted @ P_l for P_l in P[1:-1])]  # (LIN.8)
+
+
+def binomial_point_mass(k, i, step_size):
+    """C(k, i) lam^i (1 - lam)^{k-i}, a float: share of the error in layer l = L - i at step k, (sPC.12)."""
+    if i > k:
+        return 0.0
+    return math.comb(k, i) * step_size**i * (1.0 - step_size) ** (k - i)  # (sPC.12)
