@@ -11,7 +11,9 @@ import numpy as np
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 
-INSTALL_HINT = 'pip install "cupy-cuda13x[ctk]>=14,<15"   (or cupy-cuda12x, by the CUDA major version of the driver)'
+INSTALL_HINT = (
+    'pip install "cupy-cuda13x[ctk]>=14,<15"   (or cupy-cuda12x, by the CUDA major version of the driver)'
+)
 
 
 def array_module(*arrays):

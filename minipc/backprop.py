@@ -59,5 +59,7 @@ def gradient(net, params, x, y):
     check_loss(net, params, x, loss)
     delta[L] = -net.loss.error(s[L], y)  # (BP.3), (BP.4)
     for l in range(L, 0, -1):  # the gradient with respect to the input is not needed
-        delta[l - 1], grads[l - 1] = f[l].vjp(theta[l], tape[l], delta[l], input=l > 1)  # (BP.4), (BP.5), (BP.6)
+        delta[l - 1], grads[l - 1] = f[l].vjp(
+            theta[l], tape[l], delta[l], input=l > 1
+        )  # (BP.4), (BP.5), (BP.6)
     return Gradient(grads, loss, states=s[:L], errors=[None, *(-d for d in delta[1:])])

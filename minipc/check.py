@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 
 from .backend import to_numpy
-from .network import Gradient
 
 
 class Row(NamedTuple):
@@ -101,7 +100,7 @@ def _row(name, a, x):
 
 def _leaves(tree, name=""):
     """Arrays by name: parameters as ``W[1]``, items of a list as ``[1]``, a single array as ``array``."""
-    if isinstance(tree, Gradient):
+    if hasattr(tree, "grads"):
         tree = tree.grads
     if tree is None:
         return {}

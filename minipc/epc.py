@@ -42,7 +42,7 @@ from .network import Gradient, by_layer, prepare
 
 POWER_ITERATIONS = 8
 SHORTEN, LENGTHEN, LONGEST = 0.3, 1.5, 1.0  # (EPS.1)
-FALL = 0.5  # (EPS.1): share of the promised fall that must come, so that no step overshoots along the gradient
+FALL = 0.45  # (EPS.1): share of lam |g|^2 by which the energy must fall; 1/2 is the best step of a parabola
 
 
 class Point(NamedTuple):
@@ -99,10 +99,7 @@ def feedforward(net, params, x):
 
 def states_from_errors(net, params, e, x):
     """States s[0..L-1] that the errors stand for, Eq. (ePC.1); ``(B, n[l])``."""
-    f, theta, s = by_layer(net.blocks), by_layer(params), [x]
-    for l in range(1, len(net.blocks)):
-        s.append(f[l].forward(theta[l], s[l - 1])[0] + e[l])  # (ePC.1)
-    return s
+    return _point(net, params, e, x, None, by_layer(None for _ in net.blocks)).s  # (ePC.1)
 
 
 def energy(net, params, e, x, y, precision=None):
@@ -164,7 +161,17 @@ def _error_gradient(net, params, at):
 
 
 def infer(
-    net, params, e, x, y, precision=None, *, inference_steps, step_size="adaptive", tolerance=None, record_every=0
+    net,
+    params,
+    e,
+    x,
+    y,
+    precision=None,
+    *,
+    inference_steps,
+    step_size="adaptive",
+    tolerance=None,
+    record_every=0,
 ) -> Inference:
     """Relax the errors by gradient descent on the energy, Eq. (ePC.5).
 
@@ -255,14 +262,14 @@ def _infer(net, params, e, x, y, Pi, inference_steps, step_size, tolerance, reco
 def _accept(energy, trial_energy, lam, fall, slope):
     """Which samples keep the step, Eq. (EPS.1); ``(B,)`` booleans.
 
-    A step is kept if the energy falls by half of ``lam |g|^2``, that is, for a quadratic, if the slope does
-    not turn over along the gradient. A weaker demand (any fall) lets the output error overshoot and change
+    A step is kept if the energy falls by nearly half of ``lam |g|^2``, that is, for a parabola, if the slope
+    along the gradient hardly turns over. A weaker demand (any fall) lets the output error overshoot and change
     sign, Eq. (ePC.14), and then the output layer learns the wrong way: deep networks collapse. Near the
     minimum the fall drowns in rounding, so there the slope at the end of the step itself decides.
     """
     falls = trial_energy <= energy - FALL * lam * fall  # (EPS.1)
     rounding = 8 * float(array_module(energy).finfo(energy.dtype).eps) * (1 + abs(energy))
-    return falls | ((abs(trial_energy - energy) <= rounding) & (slope >= 0))  # (EPS.1)
+    return falls | ((abs(trial_energy - energy) <= rounding) & (slope >= (2 * FALL - 1) * fall))  # (EPS.1)
 
 
 def _choose(keep, new, old):
@@ -355,7 +362,16 @@ def _inverse(Pi, like):
 
 
 def gradient(
-    net, params, x, y, precision=None, *, inference_steps=8, step_size="adaptive", tolerance=None, record_every=0
+    net,
+    params,
+    x,
+    y,
+    precision=None,
+    *,
+    inference_steps=8,
+    step_size="adaptive",
+    tolerance=None,
+    record_every=0,
 ) -> Gradient:
     r"""Local weight gradient of ePC after inference from zero errors, Eqs. (ePC.1)-(ePC.6).
 

@@ -78,7 +78,9 @@ def check_precision(net, params, precision):
     if precision is None:
         return [None] * (L + 1)
     if not isinstance(precision, list | tuple):
-        raise TypeError(f"precision must be a list of {L} entries, one a block, got {type(precision).__name__}")
+        raise TypeError(
+            f"precision must be a list of {L} entries, one a block, got {type(precision).__name__}"
+        )
     if len(precision) != L:
         raise ValueError(f"precision must have {L} entries, one a block, got {len(precision)}")
     if net.loss.name == "cross_entropy" and precision[-1] is not None:
@@ -93,7 +95,9 @@ def check_precision(net, params, precision):
         elif is_array(value):
             check_module(symbol, value, params)
             if value.shape not in ((), (n,), (n, n)):
-                raise ValueError(f"{symbol} must be a number or have shape {(n,)} or {(n, n)}, got {value.shape}")
+                raise ValueError(
+                    f"{symbol} must be a number or have shape {(n,)} or {(n, n)}, got {value.shape}"
+                )
             if value.dtype.kind not in "fc":
                 raise TypeError(f"{symbol} must hold floating point numbers, got {value.dtype}")
             _check_positive(symbol, to_numpy(value.real))
@@ -114,7 +118,9 @@ def _check_positive(symbol, value):
             raise ValueError(f"{symbol} must be positive, got {value.min()}")
         return
     if np.abs(value - value.T).max() > 1e-6 * np.abs(value).max():
-        raise ValueError(f"{symbol} must be symmetric, got a matrix with Pi - Pi.T up to {np.abs(value - value.T).max():.1e}")
+        raise ValueError(
+            f"{symbol} must be symmetric, got a matrix with Pi - Pi.T up to {np.abs(value - value.T).max():.1e}"
+        )
     lowest = np.linalg.eigvalsh(value).min()
     if lowest <= 0:
         raise ValueError(f"{symbol} must be positive definite, got the eigenvalue {lowest:.3g}")

@@ -6,15 +6,13 @@ this structure.
 
 import itertools
 import json
-import os
-import pathlib
-import tempfile
 from typing import NamedTuple
 
 import numpy as np  # host only: random numbers and files
 
 from .backend import Array, array_module, is_array, to_numpy
 from .blocks import BLOCKS
+from .files import replacing
 from .functions import LOSSES
 
 
@@ -121,7 +119,9 @@ class Network:
         for l, block in enumerate(self.blocks, start=1):
             rows.append((str(l), block.formula, block.n_in, block.n_out, f"{_count(block):,}"))
         total = sum(_count(block) for block in self.blocks)
-        lines = ["  ".join(f"{c!s:>{w}}" for c, w in zip(row, (5, 22, 6, 6, 11), strict=True)) for row in rows]
+        lines = [
+            "  ".join(f"{c!s:>{w}}" for c, w in zip(row, (5, 22, 6, 6, 11), strict=True)) for row in rows
+        ]
         return "\n".join([*lines, f"loss {self.loss.name}, {total:,} parameters"])
 
     def save(self, path, params):
@@ -131,23 +131,14 @@ class Network:
         crash leaves either the old file or the new one.
         """
         check_params(self, params)
-        path = pathlib.Path(path)
         header = {
             "format": 1,
             "loss": self.loss.name,
             "blocks": [[type(block).__name__, block.config()] for block in self.blocks],
         }
         arrays = {f"{l}.{k}": to_numpy(v) for l, p in enumerate(params, start=1) for k, v in p.items()}
-        handle, temporary = tempfile.mkstemp(prefix=path.name, suffix=".part", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, header=np.array(json.dumps(header)), **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            pathlib.Path(temporary).unlink(missing_ok=True)
-            raise
+        with replacing(path) as file:
+            np.savez(file, header=np.array(json.dumps(header)), **arrays)
 
     @classmethod
     def load(cls, path):
@@ -300,7 +291,11 @@ def check_values(net, x, y, labels):
             value = x if message.startswith("x") else (y if labels is None else labels)
             bad = to_numpy(value)
             bad = bad[~np.isfinite(bad)] if "finite" in message else bad
-            shown = f"{bad.min()}..{bad.max()}" if labels is not None and message.startswith("y") else f"{bad.flat[0]}"
+            shown = (
+                f"{bad.min()}..{bad.max()}"
+                if labels is not None and message.startswith("y")
+                else f"{bad.flat[0]}"
+            )
             detail = f", got {shown}" if "finite" in message or "labels 0" in message else ""
             raise ValueError(f"{message}{detail} ({value.shape})")
 

@@ -95,9 +95,17 @@ class Adam:
 
     def step(self, params, grads, state):
         """New parameters and state; nothing is changed in place."""
-        b1, b2, eta, eps, t = float(self.b1), float(self.b2), float(self.learning_rate), float(self.eps), state.t + 1
+        b1, b2, eta, eps, t = (
+            float(self.b1),
+            float(self.b2),
+            float(self.learning_rate),
+            float(self.eps),
+            state.t + 1,
+        )
         m = _map(lambda m, g: b1 * m + (1 - b1) * g, state.m, grads)  # (ADAM.1)
         v = _map(lambda v, g: b2 * v + (1 - b2) * g * g, state.v, grads)  # (ADAM.2)
         first, second = 1 / (1 - b1**t), 1 / (1 - b2**t)  # (ADAM.3)
-        new = _map(lambda p, m, v: p - eta * (first * m) / ((second * v) ** 0.5 + eps), params, m, v)  # (ADAM.4)
+        new = _map(
+            lambda p, m, v: p - eta * (first * m) / ((second * v) ** 0.5 + eps), params, m, v
+        )  # (ADAM.4)
         return new, AdamState(m, v, t)

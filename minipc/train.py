@@ -12,7 +12,18 @@ from .network import by_layer, cast, prepare, real_dtype, where_not_finite
 
 
 def fit(
-    net, params, data, *, rule, optimizer, epochs=5, batch_size=64, seed=0, validation=None, progress=True, **options
+    net,
+    params,
+    data,
+    *,
+    rule,
+    optimizer,
+    epochs=5,
+    batch_size=64,
+    seed=0,
+    validation=None,
+    progress=True,
+    **options,
 ):
     """Train ``params`` with any learning rule.
 
@@ -67,7 +78,9 @@ def fit(
                 xb, yb = x[rows], y[rows]
                 g = rule(net, params, xb, yb, **options)
                 _check_finite(net, params, xb, g, epoch, i // batch_size)
-                mean = [{name: value / len(xb) for name, value in p.items()} for p in g.grads]  # the one division
+                mean = [
+                    {name: value / len(xb) for name, value in p.items()} for p in g.grads
+                ]  # the one division
                 params, state = optimizer.step(params, mean, state)
                 losses.append(g.loss)
                 energies.append(g.energy)

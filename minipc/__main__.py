@@ -1,0 +1,73 @@
+"""The command line: ``python -m minipc tour`` and ``python -m minipc verify``."""
+
+import argparse
+import sys
+
+from .files import write_json
+
+
+def main(argv=None):
+    """Run a command; the exit status is 0 if everything it checked holds, 1 if not, 2 for wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m minipc", description="Predictive coding from scratch.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    tour = commands.add_parser(
+        "tour", help="backprop, sPC and ePC on real digits; figures; the proof summary"
+    )
+    tour.add_argument(
+        "--out", default="tour", metavar="DIR", help="folder for figures and tour.json (default: tour)"
+    )
+    tour.add_argument("--json", metavar="FILE", help="write the numbers here instead of DIR/tour.json")
+    check = commands.add_parser("verify", help="every claim on fresh random problems, one line each")
+    check.add_argument(
+        "--trials", type=int, metavar="N", help="random problems per claim (default: each claim's own)"
+    )
+    check.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the problems (default: 0)")
+    check.add_argument(
+        "--only", action="append", metavar="ID", help="only this claim, e.g. S02; may be repeated"
+    )
+    check.add_argument("--json", metavar="FILE", help="write the table as JSON")
+    args = parser.parse_args(argv)
+    try:
+        return run_tour(args) if args.command == "tour" else run_verify(args)
+    except (ImportError, ValueError, OSError) as error:
+        print(f"python -m minipc {args.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+
+
+def run_tour(args):
+    """``tour``: exit status 0 if every claim of its proof table holds."""
+    from .tour import run
+
+    result = run(args.out, args.json)
+    return 0 if result["proofs"]["held"] == result["proofs"]["claims"] else 1
+
+
+def run_verify(args):
+    """``verify``: one line a claim, as it is ready."""
+    from .verify import verify
+
+    print(
+        f"{'id':4} {'trials':>6} {'worst':>8} {'allowed':>8} {'control':>8} holds  claim (equations; oracle)"
+    )
+    rows = verify(only=args.only, trials=args.trials, seed=args.seed, on_row=_print_row)
+    held = sum(row["holds"] for row in rows)
+    print(f"{held} of {len(rows)} claims hold. Control: what a wrong version gives; it must be above 1e-3.")
+    if args.json:
+        write_json(args.json, rows)
+    return 0 if held == len(rows) else 1
+
+
+def _print_row(r):
+    numbers = f"{r['worst']:8.1e} {r['tolerance']:8.0e} {r['control']:8.1e}"
+    holds = "yes" if r["holds"] else "NO"
+    print(
+        f"{r['id']:4} {r['trials']:6} {numbers} {holds:>5}  {r['claim']} ({r['equations']}; {r['oracle']})",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""Writing files so that nothing is lost: under a temporary name, flushed to the disk, then renamed."""
+
+import contextlib
+import json
+import os
+import pathlib
+import tempfile
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Open a temporary binary file beside ``path`` that takes its place when the block ends without error.
+
+    A crash at any moment leaves either the old file or the new one, and no half-written one.
+    """
+    path = pathlib.Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        os.replace(temporary, path)
+    except BaseException:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask():
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def write_json(path, value):
+    """Write ``value`` as JSON: NaN and infinity, which JSON does not have, become strings."""
+    with replacing(path) as file:
+        file.write((json.dumps(_plain(value), indent=1, allow_nan=False) + "\n").encode())
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return str(value)
+    return value

@@ -1,0 +1,310 @@
+"""Named derivation mistakes: each is one substitution in the engine's own source, in a student's words.
+
+``load(mistake)`` builds a second engine with this one mistake in it. Tests prove with it that the suite can
+fail, ``verify`` takes negative controls from it, and lectures can show what a mistake does to learning.
+
+>>> MISTAKES["the top-down term has the wrong sign"].equation
+'sPC.4'
+>>> load("the top-down term has the wrong sign").spc.gradient.__name__
+'gradient'
+"""
+
+import functools
+import importlib
+import pathlib
+import sys
+import types
+from typing import NamedTuple
+
+PACKAGE = pathlib.Path(__file__).parent
+
+
+class Mistake(NamedTuple):
+    """One wrong line: ``old`` occurs exactly once in ``minipc/<module>.py`` and becomes ``new``."""
+
+    name: str
+    module: str
+    equation: str
+    old: str
+    new: str
+
+
+_TABLE = [
+    # --- functions: a derivative beside the wrong value
+    Mistake("tanh' is written 1 - mu", "functions", "ACT.2", "return 1 - mu * mu", "return 1 - mu"),
+    Mistake(
+        "tanh' is taken at mu instead of a",
+        "functions",
+        "ACT.2",
+        "return 1 - mu * mu",
+        "return 1 - array_module(a).tanh(mu) ** 2",
+    ),
+    Mistake("sigmoid' lacks the factor 1 - mu", "functions", "ACT.3", "return mu * (1 - mu)", "return mu"),
+    Mistake(
+        "gelu' forgets the product rule",
+        "functions",
+        "ACT.6",
+        "0.5 * (1 + t) + 0.5 * a *",
+        "0.5 * (1 + t) + 0 * a *",
+    ),
+    Mistake(
+        "the softmax is missing in the error of the cross-entropy",
+        "functions",
+        "LOSS.2",
+        "return y - softmax(yhat)",
+        "return y - yhat",
+    ),
+    # --- blocks
+    Mistake("W is not transposed", "blocks", "BP.2", 'down = back @ p["W"]', 'down = back @ p["W"].T'),
+    Mistake(
+        "phi' is missing (post form)",
+        "blocks",
+        "BP.2",
+        "back = self._through_phi(tape, v)",
+        "back = v",
+    ),
+    Mistake(
+        "phi' is missing (pre form)",
+        "blocks",
+        "BP.2",
+        'down = self._through_phi(tape, v @ p["W"])',
+        'down = v @ p["W"]',
+    ),
+    Mistake(
+        "phi' sits one layer off, before W instead of after it (pre form)",
+        "blocks",
+        "BP.2",
+        'down = self._through_phi(tape, v @ p["W"])',
+        'down = self._through_phi(tape, v) @ p["W"]',
+    ),
+    Mistake(
+        "phi' is missing in the weight gradient",
+        "blocks",
+        "BP.5",
+        '"W": back.T @ tape.s',
+        '"W": v.T @ tape.s',
+    ),
+    Mistake(
+        "the presynaptic activity went through phi",
+        "blocks",
+        "BP.5",
+        '"W": back.T @ tape.s',
+        '"W": back.T @ ACTIVATIONS[self.activation].phi(tape.s)',
+    ),
+    Mistake(
+        "the presynaptic activity did not go through phi (pre form)",
+        "blocks",
+        "BP.6",
+        '"W": v.T @ tape.r',
+        '"W": v.T @ tape.s',
+    ),
+    Mistake(
+        "the weight gradient is a batch mean, not a sum",
+        "blocks",
+        "BP.5",
+        '"W": back.T @ tape.s',
+        '"W": back.T @ tape.s / len(v)',
+    ),
+    Mistake(
+        "the bias gradient is a batch mean, not a sum",
+        "blocks",
+        "BP.5",
+        '"b": back.sum(axis=0)',
+        '"b": back.mean(axis=0)',
+    ),
+    Mistake(
+        "the tangent of the weights is forgotten",
+        "blocks",
+        "JVP.1",
+        'a_dot = a_dot + tape.s @ p_dot["W"].T + p_dot["b"]',
+        'a_dot = a_dot + p_dot["b"]',
+    ),
+    # --- backprop
+    Mistake(
+        "the output delta has the wrong sign",
+        "backprop",
+        "BP.4",
+        "delta[L] = -net.loss",
+        "delta[L] = net.loss",
+    ),
+    # --- what sPC and ePC share
+    Mistake("the precision is inverted", "inference", "sPC.3", "return eps * Pi", "return eps / Pi"),
+    Mistake(
+        "the energy lacks the factor 1/2",
+        "inference",
+        "sPC.2",
+        "0.5 * (eps[l] * xi[l])",
+        "1.0 * (eps[l] * xi[l])",
+    ),
+    Mistake(
+        "the output error is counted twice in the energy",
+        "inference",
+        "sPC.2",
+        "0.5 * (eps[-1] * xi[-1])",
+        "1.0 * (eps[-1] * xi[-1])",
+    ),
+    Mistake("the weight gradient has the wrong sign", "inference", "sPC.6", "{name: -value", "{name: value"),
+    Mistake(
+        "the precision is missing in the weight gradient",
+        "inference",
+        "sPC.6",
+        "now.xi[l], input=False",
+        "now.eps[l], input=False",
+    ),
+    # --- sPC
+    Mistake("the top-down term has the wrong sign", "spc", "sPC.4", "xi[l] - top_down", "xi[l] + top_down"),
+    Mistake("the top-down term is missing", "spc", "sPC.4", "xi[l] - top_down", "xi[l] - 0 * top_down"),
+    Mistake(
+        "the precision is missing in the bottom-up term",
+        "spc",
+        "sPC.4",
+        "xi[l] - top_down",
+        "now.eps[l] - top_down",
+    ),
+    Mistake(
+        "the precision is missing in the top-down term",
+        "spc",
+        "sPC.4",
+        "tape[l + 1], xi[l + 1], params",
+        "tape[l + 1], now.eps[l + 1], params",
+    ),
+    Mistake(
+        "the derivative is taken at the prediction, not at the state",
+        "spc",
+        "sPC.4",
+        "vjp(theta[l + 1], tape[l + 1], xi",
+        "vjp(theta[l + 1], f[l + 1].forward(theta[l + 1], tape[l + 1].s - now.eps[l])[1], xi",
+    ),
+    Mistake(
+        "inference climbs the energy", "spc", "sPC.5", "(v - step_size * g for", "(v + step_size * g for"
+    ),
+    Mistake(
+        "the energy is a batch mean during inference",
+        "spc",
+        "sPC.5",
+        "(v - step_size * g for",
+        "(v - step_size * g / len(v) for",
+    ),
+    Mistake(
+        "the layers move one after the other, not at once",
+        "spc",
+        "sPC.5",
+        "        s = [s[0], *(v - step_size * g for v, g in zip(s[1:], gradient[1:], strict=True))]",
+        "        for l in range(len(s) - 1, 0, -1):\n"
+        "            s = [*s[:l], s[l] - step_size * look(s)[1][l], *s[l + 1 :]]",
+    ),
+    Mistake(
+        "stale errors: computed before the last state step",
+        "spc",
+        "sPC.6",
+        "now, gradient = look(s)  # the errors",
+        "gradient = look(s)[1]  # the errors",
+    ),
+    # --- ePC
+    Mistake("the error is not added to the state", "epc", "ePC.1", "s.append(mu + e[l])", "s.append(mu)"),
+    Mistake(
+        "e enters the recursion of d",
+        "epc",
+        "ePC.3",
+        "tape[l + 1], d, params=False)  # (ePC.3)",
+        "tape[l + 1], d + (at.xi[l + 1] if l + 1 < L else 0), params=False)  # (ePC.3)",
+    ),
+    Mistake(
+        "the output error is not penalised",
+        "epc",
+        "ePC.3",
+        "d, gradient = at.xi[L]",
+        "d, gradient = 0 * at.xi[L]",
+    ),
+    Mistake(
+        "the output error is counted twice",
+        "epc",
+        "ePC.3",
+        "d, gradient = at.xi[L]",
+        "d, gradient = 2 * at.xi[L]",
+    ),
+    Mistake(
+        "d has the wrong sign", "epc", "ePC.4", "gradient[l] = at.xi[l] - d", "gradient[l] = at.xi[l] + d"
+    ),
+    Mistake(
+        "the precision is missing in front of e",
+        "epc",
+        "ePC.4",
+        "gradient[l] = at.xi[l] - d",
+        "gradient[l] = at.eps[l] - d",
+    ),
+    Mistake(
+        "the weights follow the energy at fixed errors: backprop through the perturbed network",
+        "epc",
+        "ePC.6",
+        "    return local_gradient(net, params, _point(net, params, e, x, y, Pi))",
+        "    at = _point(net, params, e, x, y, Pi)\n"
+        "    g = [*_error_gradient(net, params, at), 0]\n"
+        "    return local_gradient(net, params, at._replace(xi=[None, *(a - b for a, b in zip(at.xi[1:], g[1:]))]))",
+    ),
+    # --- optimisers and the loop
+    Mistake("Adam lacks the bias correction of m", "optim", "ADAM.3", "1 / (1 - b1**t)", "1.0"),
+    Mistake("Adam lacks the bias correction of v", "optim", "ADAM.3", "1 / (1 - b2**t)", "1.0"),
+    Mistake(
+        "Adam adds eps under the root",
+        "optim",
+        "ADAM.4",
+        "((second * v) ** 0.5 + eps)",
+        "(second * v + eps) ** 0.5",
+    ),
+    Mistake("the step goes uphill", "optim", "SGD.1", "p - eta * g,", "p + eta * g,"),
+    Mistake("the gradient is not divided by the batch size", "train", "SGD.1", "value / len(xb)", "value"),
+]
+MISTAKES = {mistake.name: mistake for mistake in _TABLE}
+
+
+def load(name=None):
+    """The engine, a module like ``minipc``, with the mistake of this name in it; None gives a clean copy.
+
+    Works on source text. Raises a KeyError for an unknown name and a LookupError if the line that the
+    mistake replaces is not there exactly once.
+    """
+    return _load(MISTAKES[name] if name is not None else None)
+
+
+@functools.cache
+def _load(mistake):
+    package = types.ModuleType("_minipc_mutant")
+    package.__path__ = [str(PACKAGE)]
+    before = set(sys.modules)
+    sys.modules[package.__name__] = package
+    try:
+        if mistake is not None:
+            source = (PACKAGE / f"{mistake.module}.py").read_text(encoding="utf-8")
+            if source.count(mistake.old) != 1:
+                raise LookupError(
+                    f"{mistake.name!r}: {mistake.old!r} must occur exactly once in {mistake.module}.py, "
+                    f"found {source.count(mistake.old)} times"
+                )
+            mutant = types.ModuleType(f"{package.__name__}.{mistake.module}")
+            mutant.__package__ = package.__name__
+            sys.modules[mutant.__name__] = mutant
+            setattr(package, mistake.module, mutant)
+            exec(
+                compile(source.replace(mistake.old, mistake.new), f"<{mistake.name}>", "exec"),
+                mutant.__dict__,
+            )
+        for module in (
+            "backprop",
+            "spc",
+            "epc",
+            "optim",
+            "train",
+            "blocks",
+            "network",
+            "functions",
+            "inference",
+        ):
+            if not hasattr(package, module):
+                setattr(package, module, importlib.import_module(f"{package.__name__}.{module}"))
+    finally:
+        for name in set(sys.modules) - before:
+            if name.startswith(package.__name__):
+                del sys.modules[name]
+    package.Network, package.Dense = package.network.Network, package.blocks.Dense
+    return package

@@ -1,0 +1,133 @@
+"""Pictures, for a lecture slide: labelled with the symbols, readable from the last row, colour-blind-safe.
+
+The only room that imports matplotlib, and only when a function is called. Every function returns a
+``matplotlib.figure.Figure``; ``save`` writes it.
+"""
+
+import numpy as np
+
+from .files import replacing
+
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe & Ito: safe for colour-blind eyes
+STYLE = {
+    "font.size": 15,
+    "axes.titlesize": 16,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+
+
+def _figure(**options):
+    """A new figure in the house style; no pyplot, so no window and no global state."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('pictures need matplotlib: pip install "minipc[tour]"') from error
+    return Figure(layout="constrained", **options)
+
+
+def save(figure, path):
+    """Write a figure as PNG, all or nothing."""
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=120)
+
+
+def _styled(draw):
+    """Run a drawing function under the house style."""
+
+    def styled(*args, **options):
+        from matplotlib import rc_context
+
+        with rc_context(STYLE):
+            return draw(*args, **options)
+
+    styled.__doc__, styled.__name__ = draw.__doc__, draw.__name__
+    return styled
+
+
+@_styled
+def accuracy_curves(runs, title):
+    """Test accuracy against epoch, one line a rule, and the seconds of an epoch.
+
+    ``runs`` maps a label to ``{"accuracy": (seeds, epochs), "seconds": (seeds, epochs)}``. Lines are means
+    over the seeds, bands reach from the worst to the best seed.
+    """
+    figure = _figure(figsize=(13, 5.6))
+    left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+    marks = ("o", "s", "^", "D", "v")
+    for (label, run), colour, mark in zip(runs.items(), COLOURS, marks, strict=False):
+        accuracy = 100 * np.array(run["accuracy"])
+        epochs = np.arange(1, accuracy.shape[1] + 1)
+        left.plot(
+            epochs, accuracy.mean(axis=0), color=colour, marker=mark, markevery=3, lw=2.5, ms=8, label=label
+        )
+        left.fill_between(epochs, accuracy.min(axis=0), accuracy.max(axis=0), color=colour, alpha=0.15, lw=0)
+    left.set(xlabel="epoch", ylabel="test accuracy (%)", title=title, xticks=epochs[4::5])
+    left.grid(alpha=0.3)
+    left.legend(loc="lower right")
+    seconds = [float(np.mean(run["seconds"])) for run in runs.values()]
+    bars = right.barh(list(runs), seconds, color=COLOURS[: len(runs)], height=0.6)
+    right.bar_label(bars, [f" {s:.3f}" for s in seconds])
+    right.set(xlabel="seconds per epoch", xlim=(0, 1.25 * max(seconds)), title="what it costs")
+    right.invert_yaxis()
+    return figure
+
+
+@_styled
+def error_maps(maps, title):
+    """Size of the error of every layer after every inference step; exactly zero is hatched.
+
+    ``maps`` maps a panel's title to an array (steps, layers) of mean energies of the layers 1..L-1.
+    """
+    figure = _figure(figsize=(13, 8))
+    panels = figure.subplots(2, (len(maps) + 1) // 2, squeeze=False)
+    logs = {name: np.log10(np.where(v > 0, v, np.nan)) for name, v in maps.items()}
+    finite = np.concatenate([v[np.isfinite(v)] for v in logs.values()])
+    low, high = max(finite.min(), -30), finite.max()
+    for axes, (name, value) in zip(panels.ravel(), logs.items(), strict=False):
+        steps, layers = value.shape
+        axes.set_facecolor("white")
+        axes.fill_between(
+            [-0.5, steps - 0.5], 0.5, layers + 0.5, facecolor="none", edgecolor="0.75", hatch="//", lw=0
+        )
+        image = axes.imshow(
+            value.T, origin="lower", aspect="auto", vmin=low, vmax=high, cmap="viridis",
+            extent=(-0.5, steps - 0.5, 0.5, layers + 0.5), interpolation="nearest", zorder=2,
+        )  # fmt: skip
+        axes.set(title=name, xlabel="inference step $k$", ylabel="layer $l$", yticks=[1, 5, 10, 15, layers])
+    bar = figure.colorbar(image, ax=panels, shrink=0.8)
+    bar.set_label(r"$\log_{10}\ \frac{1}{2}|\varepsilon_l|^2$, mean over the batch")
+    figure.suptitle(title + "   (hatched: exactly zero)", fontsize=17)
+    return figure
+
+
+@_styled
+def proof_table(rows, title):
+    """Worst error of every claim, its tolerance, and what the negative control gave, on one logarithmic axis."""
+    figure = _figure(figsize=(13, 8.5))
+    axes = figure.subplots()
+    floor, top = 1e-17, 10.0
+    for i, row in enumerate(rows):
+        tolerance = max(row["tolerance"], floor)
+        axes.plot([floor, tolerance], [i, i], color="0.88", lw=11, solid_capstyle="butt", zorder=1)
+        colour = COLOURS[1] if row["holds"] else COLOURS[2]
+        axes.plot(np.clip(row["worst"], floor, top), i, "o", color=colour, ms=11, zorder=3)
+        axes.plot(np.clip(row["control"], floor, top), i, "x", color=COLOURS[2], ms=11, mew=3, zorder=3)
+    axes.set_xscale("log")
+    axes.axvline(1e-3, color=COLOURS[2], ls=":", lw=2)
+    axes.set_yticks(range(len(rows)), [f"{row['claim']}   {row['id']}" for row in rows], fontsize=11.5)
+    axes.invert_yaxis()
+    axes.set(
+        xlim=(floor / 3, 3 * top), xlabel="relative error (0 is drawn at $10^{-17}$, more than 10 at 10)"
+    )
+    axes.set_title(title, loc="right")
+    handles = [
+        axes.plot([], [], "o", color=COLOURS[1], ms=11, label="worst error")[0],
+        axes.plot([], [], color="0.88", lw=11, label="allowed")[0],
+        axes.plot(
+            [], [], "x", color=COLOURS[2], ms=11, mew=3, label="negative control (must be right of the dots)"
+        )[0],
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    return figure

@@ -1,0 +1,1 @@
+"""Promises that are about the text: imports, names, equation ids, files."""

@@ -1,0 +1,1 @@
+"""Bad input is refused before any work, in words that teach."""

@@ -1,0 +1,1 @@
+"""The training loop, the data and the files."""
