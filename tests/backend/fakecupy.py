@@ -216,21 +216,27 @@ class _FakeCuPy(_Module):
 cupy = _FakeCuPy("cupy", np, ABSENT)
 
 
-def to_device(tree):
-    """Copy every NumPy array of nested lists, dicts and (named) tuples to the device, read-only there.
-
-    CuPy has no read-only arrays; here they show an edited argument.
-    """
+def map_arrays(function, tree):
+    """The same nested lists, dicts and (named) tuples with ``function`` applied to every NumPy array."""
     if isinstance(tree, np.ndarray):
-        array = cupy.asarray(tree)
-        array._host.flags.writeable = False
-        return array
+        return function(tree)
     if isinstance(tree, dict):
-        return {key: to_device(value) for key, value in tree.items()}
+        return {key: map_arrays(function, value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        moved = [to_device(value) for value in tree]
+        moved = [map_arrays(function, value) for value in tree]
         return type(tree)(*moved) if hasattr(tree, "_fields") else type(tree)(moved)
     return tree
+
+
+def to_device(tree):
+    """Copy every array to the stand-in, read-only there (CuPy has no such thing; it shows an edited argument)."""
+
+    def put(array):
+        array = cupy.asarray(array)
+        array._host.flags.writeable = False
+        return array
+
+    return map_arrays(put, tree)
 
 
 @pytest.fixture

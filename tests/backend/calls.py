@@ -1,0 +1,153 @@
+"""Every public rule and verb as a call on one problem: the list over which the backend tests run.
+
+The keys are the names of the functions in ``minipc``, with the setting after a comma; a test asserts that no
+public function is missing.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from reference.problems import astype, make
+
+import minipc as pc
+from minipc import backprop, epc, functions, spc
+
+SETTINGS = {
+    "no precision": {"loss": "cross_entropy", "form": "post", "precision": None},
+    "numbers": {"loss": "mse", "form": "pre", "precision": "scalar"},
+    "diagonals": {"loss": "cross_entropy", "form": "pre", "precision": "diagonal"},
+    "matrices": {"loss": "mse", "form": "post", "precision": "full"},
+}
+FIVE = {"inference_steps": 5, "step_size": 0.05}  # stable in every setting
+
+
+class Call(NamedTuple):
+    """A public function on a network and a problem.
+
+    ``checks`` is how often the host waits for the device when precisions are None or numbers. Each precision
+    that is an array costs one more wait, wherever it is handed in: it is checked on the host, once a call.
+    """
+
+    run: Callable  # (net, problem) -> nested arrays
+    checks: int = 0
+    weighs: bool = True  # takes precisions
+    settings: tuple = tuple(SETTINGS)
+
+
+def setting(name, dtype=float):
+    """Network and problem: depth 3, batch 2, widths all different, nothing linear.
+
+    In another dtype the precisions stay float64: the rules bring them to the dtype of the parameters.
+    """
+    p = make(np.random.default_rng(5), sizes=(4, 6, 5, 3), B=2, activation="tanh", output="gelu", **SETTINGS[name])
+    blocks = [pc.Dense(*sizes, kind, form=form) for *sizes, (kind, form) in zip(p.sizes, p.sizes[1:], p.layers)]
+    moved = astype(p, dtype)._replace(precision=p.precision)
+    return pc.Network(blocks, p.loss), moved
+
+
+def _verb(rule, name, *fields, **options):
+    """A verb of sPC or ePC on the problem's own states or errors."""
+    return lambda net, p: getattr(rule, name)(
+        net, p.params, *(getattr(p, field) for field in fields), p.precision, **options
+    )
+
+
+def _block(net, p):
+    """Forward, both directions back and both forward of the middle block, at states that are no forward pass."""
+    block, q = net.blocks[1], p.params[1]
+    mu, tape = block.forward(q, p.s[1])
+    return mu, tape, block.vjp(q, tape, p.s[2]), block.jvp(q, tape, p.e[1]), block.jvp(q, tape, p.e[1], q)
+
+
+def _two_steps(optimizer):
+    """Parameters and state after two updates with different gradients."""
+
+    def run(net, p):
+        params, state = optimizer.step(p.params, p.params, optimizer.init(p.params))
+        return optimizer.step(params, [{k: 2 * v * v for k, v in q.items()} for q in p.params], state)
+
+    return run
+
+
+def _fit(net, p):
+    """Parameters after one epoch of two batches; the history is on the host by design."""
+    options = {"rule": spc.gradient, "optimizer": pc.SGD(0.1), "epochs": 1, "batch_size": 1, "progress": False}
+    return pc.fit(net, p.params, (p.x, p.y), **options, precision=p.precision, **FIVE)[0]
+
+
+def _largest(net, p):
+    return epc.largest_eigenvalue(net, p.params, p.e, p.x, p.y, p.precision, iterations=3)
+
+
+def _elementwise(function, *fields):
+    """A function of :mod:`minipc.functions` on outputs, targets or states of the problem."""
+    at = {"a": lambda p: p.s[2], "yhat": lambda p: p.s[2][:, :3], "y": lambda p: p.y, "v": lambda p: p.e[2][:, :3]}
+    return Call(lambda net, p: function(*(at[field](p) for field in fields)), weighs=False, settings=("numbers",))
+
+
+def _functions():
+    """Every activation, derivative, loss, error and curvature."""
+    calls = {}
+    for f in functions.ACTIVATIONS.values():
+        calls[f"functions.{f.phi.__name__}"] = _elementwise(f.phi, "a")
+        calls[f"functions.{f.dphi.__name__}"] = _elementwise(lambda a, f=f: f.dphi(a, f.phi(a)), "a")
+    for f in functions.LOSSES.values():
+        calls[f"functions.{f.value.__name__}"] = _elementwise(f.value, "yhat", "y")
+        calls[f"functions.{f.error.__name__}"] = _elementwise(f.error, "yhat", "y")
+        calls[f"functions.{f.curvature.__name__}"] = _elementwise(f.curvature, "yhat", "v")
+    calls["functions.log_softmax"] = _elementwise(functions.log_softmax, "yhat")
+    calls["functions.softmax"] = _elementwise(functions.softmax, "yhat")
+    return calls
+
+
+CALLS = {
+    **_functions(),
+    "blocks.Dense": Call(_block, weighs=False),
+    "network.forward": Call(lambda net, p: net.forward(p.params, p.x), 1, weighs=False),
+    "backprop.gradient": Call(lambda net, p: backprop.gradient(net, p.params, p.x, p.y), 2, weighs=False),
+    "backprop.gradient, labels": Call(
+        lambda net, p: backprop.gradient(net, p.params, p.x, p.y.argmax(axis=1)), 2, False, ("no precision",)
+    ),
+    "spc.feedforward": Call(lambda net, p: spc.feedforward(net, p.params, p.x), weighs=False),
+    "spc.errors": Call(_verb(spc, "errors", "s", "y")),
+    "spc.energy": Call(_verb(spc, "energy", "s", "y")),
+    "spc.energy, free output": Call(lambda net, p: spc.energy(net, p.params, p.s, None, p.precision)),
+    "spc.activity_gradient": Call(_verb(spc, "activity_gradient", "s", "y")),
+    "spc.weight_gradient": Call(_verb(spc, "weight_gradient", "s", "y")),
+    "spc.infer": Call(_verb(spc, "infer", "s", "y", **FIVE), 2),
+    "spc.infer, recorded": Call(_verb(spc, "infer", "s", "y", **FIVE, record_every=2), 2),
+    "spc.gradient": Call(_verb(spc, "gradient", "x", "y", **FIVE), 3),
+    "spc.gradient, recorded": Call(_verb(spc, "gradient", "x", "y", **FIVE, record_every=2), 3),
+    "spc.gradient, tolerance": Call(_verb(spc, "gradient", "x", "y", **FIVE, tolerance=1e3), 4),
+    "epc.feedforward": Call(lambda net, p: epc.feedforward(net, p.params, p.x), weighs=False),
+    "epc.states_from_errors": Call(lambda net, p: epc.states_from_errors(net, p.params, p.e, p.x), weighs=False),
+    "epc.energy": Call(_verb(epc, "energy", "e", "x", "y")),
+    "epc.energy, free output": Call(lambda net, p: epc.energy(net, p.params, p.e, p.x, None, p.precision)),
+    "epc.error_gradient": Call(_verb(epc, "error_gradient", "e", "x", "y")),
+    "epc.weight_gradient": Call(_verb(epc, "weight_gradient", "e", "x", "y")),
+    "epc.largest_eigenvalue": Call(_largest),
+    "epc.gauss_newton_step": Call(_verb(epc, "gauss_newton_step", "e", "x", "y"), settings=("numbers", "matrices")),
+    "epc.infer": Call(_verb(epc, "infer", "e", "x", "y", **FIVE), 2),
+    "epc.infer, adaptive": Call(_verb(epc, "infer", "e", "x", "y", inference_steps=5), 2),
+    "epc.infer, power": Call(_verb(epc, "infer", "e", "x", "y", inference_steps=5, step_size="power"), 2),
+    "epc.infer, recorded": Call(_verb(epc, "infer", "e", "x", "y", inference_steps=5, record_every=2), 2),
+    "epc.gradient": Call(_verb(epc, "gradient", "x", "y", **FIVE), 3),
+    "epc.gradient, adaptive": Call(_verb(epc, "gradient", "x", "y", inference_steps=5), 3),
+    "epc.gradient, power": Call(_verb(epc, "gradient", "x", "y", inference_steps=5, step_size="power"), 3),
+    "epc.gradient, recorded": Call(_verb(epc, "gradient", "x", "y", inference_steps=5, record_every=2), 3),
+    "epc.gradient, tolerance": Call(_verb(epc, "gradient", "x", "y", inference_steps=5, tolerance=1e3), 4),
+    "optim.SGD": Call(_two_steps(pc.SGD(0.1)), weighs=False, settings=("numbers",)),
+    "optim.Adam": Call(_two_steps(pc.Adam(0.1)), weighs=False, settings=("numbers",)),
+    "train.fit": Call(_fit, settings=("numbers", "matrices")),
+}
+CASES = [(name, where) for name, call in CALLS.items() for where in call.settings]
+
+
+def arrays(tree):
+    """The leaves that must be arrays: everything but None, text and counts (``steps``, Adam's ``t``)."""
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    if isinstance(tree, list | tuple):
+        return [a for branch in tree for a in arrays(branch)]
+    return [] if tree is None or isinstance(tree, int | str) else [tree]

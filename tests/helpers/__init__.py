@@ -1,0 +1,1 @@
+"""What several folders of the suite share: comparisons, random problems, the battery of checks."""
