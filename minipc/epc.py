@@ -38,7 +38,7 @@ from .inference import (
     warn_if_unsettled,
     weigh,
 )
-from .network import Gradient, by_layer, prepare
+from .network import Gradient, by_layer, prepare, prepare_input, prepare_layers
 
 POWER_ITERATIONS = 8
 SHORTEN, LENGTHEN, LONGEST = 0.3, 1.5, 1.0  # (EPS.1)
@@ -92,6 +92,7 @@ class Inference(NamedTuple):
 
 def feedforward(net, params, x):
     """Errors e[1..L-1] = 0, the start of inference: the derived states are the feedforward pass, Eq. (ePC.1)."""
+    x = prepare_input(net, params, x)
     xp = array_module(x)
     dtype = xp.result_type(x, *(value for p in params for value in p.values()))
     return [None, *(xp.zeros((len(x), block.n_out), dtype) for block in net.blocks[:-1])]
@@ -99,7 +100,13 @@ def feedforward(net, params, x):
 
 def states_from_errors(net, params, e, x):
     """States s[0..L-1] that the errors stand for, Eq. (ePC.1); ``(B, n[l])``."""
-    return _point(net, params, e, x, None, by_layer(None for _ in net.blocks)).s  # (ePC.1)
+    return _point(net, params, *_prepare(net, params, e, x, None, None)).s  # (ePC.1)
+
+
+def _prepare(net, params, e, x, y, precision):
+    """Errors, input, target and precisions, checked and ready to compute with."""
+    x, y = (prepare_input(net, params, x), None) if y is None else prepare(net, params, x, y)
+    return prepare_layers(net, params, "e", e, x), x, y, check_precision(net, params, precision)
 
 
 def energy(net, params, e, x, y, precision=None):
@@ -116,14 +123,13 @@ def energy(net, params, e, x, y, precision=None):
     -----
     Cost: one forward pass, O(B P).
     """
-    Pi = check_precision(net, params, precision)
+    e, x, y, Pi = _prepare(net, params, e, x, y, precision)
     return total_energy(net, _point(net, params, e, x, y, Pi), y)  # (ePC.2)
 
 
 def error_gradient(net, params, e, x, y, precision=None):
     """dE/de[l] of the layers l = 1..L-1, Eqs. (ePC.3), (ePC.4); a list of ``(B, n[l])``, entry 0 is None."""
-    Pi = check_precision(net, params, precision)
-    return _error_gradient(net, params, _point(net, params, e, x, y, Pi))
+    return _error_gradient(net, params, _point(net, params, *_prepare(net, params, e, x, y, precision)))
 
 
 def weight_gradient(net, params, e, x, y, precision=None):
@@ -132,8 +138,8 @@ def weight_gradient(net, params, e, x, y, precision=None):
     DANGER: the derivative of E(e, W) at fixed *errors* is another thing, backprop through the perturbed
     network (ePC.10). Here the derived *states* are held fixed, which makes the rule local.
     """
-    Pi = check_precision(net, params, precision)
-    return local_gradient(net, params, _point(net, params, e, x, y, Pi))  # (ePC.6)
+    at = _point(net, params, *_prepare(net, params, e, x, y, precision))
+    return local_gradient(net, params, at)  # (ePC.6)
 
 
 def _point(net, params, e, x, y, Pi, first=None):
@@ -197,7 +203,7 @@ def infer(
     Cost: O(N B P) time. All layers move from the same old errors (Jacobi).
     """
     check_options(inference_steps, step_size, tolerance, record_every, words=("adaptive", "power"))
-    Pi = check_precision(net, params, precision)
+    e, x, y, Pi = _prepare(net, params, e, x, y, precision)
     return _infer(net, params, e, x, y, Pi, inference_steps, step_size, tolerance, record_every)[0]
 
 
@@ -284,7 +290,7 @@ def largest_eigenvalue(net, params, e, x, y, precision=None, *, iterations=POWER
     Started at the backprop deltas. A Rayleigh quotient: never above the true value. For MSE and linear
     networks the Gauss-Newton Hessian is the Hessian. Cost: ``iterations`` forward and backward passes.
     """
-    Pi = check_precision(net, params, precision)
+    e, x, y, Pi = _prepare(net, params, e, x, y, precision)
     at = _point(net, params, e, x, y, Pi)
     return _largest_eigenvalue(net, params, at, _error_gradient(net, params, at), Pi, iterations)
 
@@ -335,7 +341,7 @@ def gauss_newton_step(net, params, e, x, y, precision=None):
     """
     if net.loss.name != "mse":
         raise ValueError(f"gauss_newton_step needs loss = mse, got {net.loss.name}")
-    Pi = check_precision(net, params, precision)
+    e, x, y, Pi = _prepare(net, params, e, x, y, precision)
     at = _point(net, params, e, x, y, Pi)
     L, f, theta, xp = len(net.blocks), by_layer(net.blocks), by_layer(params), array_module(x)
     B, n = at.yhat.shape

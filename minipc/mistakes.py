@@ -237,8 +237,7 @@ _TABLE = [
         "the weights follow the energy at fixed errors: backprop through the perturbed network",
         "epc",
         "ePC.6",
-        "    return local_gradient(net, params, _point(net, params, e, x, y, Pi))",
-        "    at = _point(net, params, e, x, y, Pi)\n"
+        "    return local_gradient(net, params, at)  # (ePC.6)",
         "    g = [*_error_gradient(net, params, at), 0]\n"
         "    return local_gradient(net, params, at._replace(xi=[None, *(a - b for a, b in zip(at.xi[1:], g[1:]))]))",
     ),

@@ -109,7 +109,8 @@ class Network:
 
     def forward(self, params, x):
         """Prediction of the network, Eq. (BP.1); ``x (B, n[0]) -> (B, n[L])``. Cost O(B P)."""
-        x, _ = prepare(self, params, x)
+        x = prepare_input(self, params, x)
+        check_values(self, x)
         for block, p in zip(self.blocks, params, strict=True):
             x, _ = block.forward(p, x)  # (BP.1)
         return x
@@ -222,38 +223,58 @@ def cast(value, real):
     return value if value.dtype == dtype else value.astype(dtype)
 
 
-def prepare(net, params, x, y=None):
-    """Check parameters, input and target before any work; returns ``x (B, n[0])`` and ``y (B, n[L])`` to compute with.
+def prepare(net, params, x, y):
+    """Check parameters, input and target before any work; returns ``x (B, n[0])``, ``y (B, n[L])`` to compute with.
 
     Integer labels become one-hot rows. Raises ValueError or TypeError, naming the symbol, what was
     expected and what was given. Costs one synchronisation on a device (are all values in range?).
     """
+    x = prepare_input(net, params, x)
+    check_array("y", y, kinds="fciub")
+    check_module("y", y, params)
+    n, classes = net.blocks[-1].n_out, net.loss.name == "cross_entropy"
+    labels = y if classes and y.ndim == 1 else None
+    if labels is not None and y.dtype.kind not in "iu":
+        raise TypeError(f"y as labels must be integers, got {y.dtype}")
+    expected = (len(x),) if labels is not None else (len(x), n)
+    if y.shape != expected:
+        also = f" or labels {(len(x),)}" if classes and labels is None else ""
+        raise ValueError(f"y must have shape {expected}{also} for x of shape {x.shape}; got {y.shape}")
+    y = cast(y if labels is None else one_hot(labels, n), x.real.dtype)
+    check_values(net, x, y, labels)
+    return x, y
+
+
+def prepare_input(net, params, x):
+    """The part of :func:`prepare` that is about ``params`` and ``x``, without a look at the values."""
     real = check_params(net, params)
     check_array("x", x, kinds="fc")
-    n_in, n_out = net.blocks[0].n_in, net.blocks[-1].n_out
-    if x.ndim != 2 or x.shape[1] != n_in:
-        raise ValueError(f"x must have shape (B, {n_in}), a row a sample; got {x.shape}")
+    n = net.blocks[0].n_in
+    if x.ndim != 2 or x.shape[1] != n:
+        raise ValueError(f"x must have shape (B, {n}), a row a sample; got {x.shape}")
     if len(x) == 0:
         raise ValueError(f"x must have at least one sample, got the empty batch {x.shape}")
     check_module("x", x, params)
-    x = cast(x, real)
-    labels = None
-    if y is not None:
-        check_array("y", y, kinds="fciub")
-        check_module("y", y, params)
-        if net.loss.name == "cross_entropy" and y.ndim == 1:
-            labels = y
-            if y.dtype.kind not in "iu":
-                raise TypeError(f"y as labels must be integers, got {y.dtype}")
-            expected = (len(x),)
-        else:
-            expected = (len(x), n_out)
-        if y.shape != expected:
-            also = f" or labels {(len(x),)}" if net.loss.name == "cross_entropy" and labels is None else ""
-            raise ValueError(f"y must have shape {expected}{also} for x of shape {x.shape}; got {y.shape}")
-        y = cast(one_hot(y, n_out) if labels is not None else y, real)
-    check_values(net, x, y, labels)
-    return x, y
+    return cast(x, real)
+
+
+def prepare_layers(net, params, symbol, free, x):
+    """Check states or errors of the layers 1..L-1, one (B, n[l]) each; ``free`` has an entry 0 that is not looked at."""
+    L, sizes = len(net.blocks), net.sizes
+    if not isinstance(free, list | tuple):
+        raise TypeError(f"{symbol} must be a list {symbol}[0..{L - 1}], got {type(free).__name__}")
+    if len(free) != L:
+        raise ValueError(
+            f"{symbol} must be a list {symbol}[0..{L - 1}] for {L} blocks, got {len(free)} entries"
+        )
+    found = [free[0]]
+    for l in range(1, L):
+        check_array(f"{symbol}[{l}]", free[l], kinds="fc")
+        if free[l].shape != (len(x), sizes[l]):
+            raise ValueError(f"{symbol}[{l}] must have shape {(len(x), sizes[l])}, got {free[l].shape}")
+        check_module(f"{symbol}[{l}]", free[l], params)
+        found.append(cast(free[l], x.real.dtype))
+    return found
 
 
 def one_hot(labels, n):
@@ -271,33 +292,27 @@ def check_module(symbol, value, params):
         )
 
 
-def check_values(net, x, y, labels):
+def check_values(net, x, y=None, labels=None):
     """Finite input and target, labels in range, distributions that sum to one: one synchronisation for all."""
     xp = array_module(x)
-    tests = {"x must be finite": xp.isfinite(x).all()}
+    tests = [("x must be finite", xp.isfinite(x), x)]  # message, what holds where, the values it is about
     if labels is not None:
         n = net.blocks[-1].n_out
-        tests[f"y must hold labels 0..{n - 1}"] = ((labels >= 0) & (labels < n)).all()
+        tests.append((f"y must hold labels 0..{n - 1}", (labels >= 0) & (labels < n), labels))
     elif y is not None:
-        tests["y must be finite"] = xp.isfinite(y).all()
-        if net.loss.name == "cross_entropy":  # (BP.3): y - softmax is the derivative only then
-            off = y.real.sum(axis=1) - 1
-            tests["y must be rows that sum to one (or integer labels)"] = (off * off < 1e-6).all()
-            tests["y must not be negative (logits go into the network, not into y)"] = (y.real >= 0).all()
-    if bool(xp.stack(list(tests.values())).all()):
+        tests.append(("y must be finite", xp.isfinite(y), y))
+        if net.loss.name == "cross_entropy":  # (LOSS.2): y - softmax is the derivative only then
+            total = y.real.sum(axis=1)
+            off = total - 1
+            tests.append(("y must be rows that sum to one, or integer labels", off * off < 1e-6, total))
+            tests.append(("y must not be negative: logits go into the network, not into y", y.real >= 0, y))
+    if bool(xp.stack([holds.all() for _, holds, _ in tests]).all()):
         return
-    for message, holds in tests.items():
-        if not bool(holds):
-            value = x if message.startswith("x") else (y if labels is None else labels)
-            bad = to_numpy(value)
-            bad = bad[~np.isfinite(bad)] if "finite" in message else bad
-            shown = (
-                f"{bad.min()}..{bad.max()}"
-                if labels is not None and message.startswith("y")
-                else f"{bad.flat[0]}"
-            )
-            detail = f", got {shown}" if "finite" in message or "labels 0" in message else ""
-            raise ValueError(f"{message}{detail} ({value.shape})")
+    for message, holds, value in tests:
+        holds = to_numpy(holds)
+        if not holds.all():
+            at = np.unravel_index(np.argmin(holds), holds.shape)
+            raise ValueError(f"{message}; got {to_numpy(value)[at]} in sample {at[0]}")
 
 
 def check_loss(net, params, x, loss):

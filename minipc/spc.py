@@ -37,7 +37,7 @@ from .inference import (
     warn_if_unsettled,
     weigh,
 )
-from .network import Gradient, by_layer, prepare
+from .network import Gradient, by_layer, prepare, prepare_input, prepare_layers
 
 
 class Errors(NamedTuple):
@@ -78,6 +78,7 @@ class Inference(NamedTuple):
 
 def feedforward(net, params, x):
     """Activities s[0..L-1] with every hidden error zero: the usual start of inference, Eq. (sPC.1)."""
+    x = prepare_input(net, params, x)
     return _feedforward(net, params, x, net.blocks[0].forward(params[0], x))
 
 
@@ -88,13 +89,20 @@ def _feedforward(net, params, x, first):
     return s
 
 
-def errors(net, params, s, y, precision=None, *, first=None):
+def errors(net, params, s, y, precision=None):
     """Predictions, errors and weighted errors of every layer, Eqs. (sPC.1), (sPC.3).
 
-    ``y`` None leaves the output free: its error is zero. ``first`` is a forward pass of block 1, which
-    never changes while the input is clamped.
+    ``y`` None leaves the output free: its error is zero.
     """
-    return _errors(net, params, s, y, check_precision(net, params, precision), first)
+    return _errors(net, params, *_prepare(net, params, s, y, precision))
+
+
+def _prepare(net, params, s, y, precision):
+    """States, target and precisions, checked and ready to compute with."""
+    if not isinstance(s, list | tuple) or not s:
+        raise TypeError(f"s must be a list s[0..{len(net.blocks) - 1}] of arrays, got {type(s).__name__}")
+    x, y = (prepare_input(net, params, s[0]), None) if y is None else prepare(net, params, s[0], y)
+    return [x, *prepare_layers(net, params, "s", s, x)[1:]], y, check_precision(net, params, precision)
 
 
 def _errors(net, params, s, y, Pi, first=None):
@@ -137,8 +145,8 @@ def energy(net, params, s, y, precision=None):
     >>> energy(net, params, [np.zeros((1, 2))], np.array([[2.0, 1.0]]), [np.array([1.0, 4.0])])
     array([4.])
     """
-    now = errors(net, params, s, y, precision)
-    return total_energy(net, now, y)  # (sPC.2)
+    s, y, Pi = _prepare(net, params, s, y, precision)
+    return total_energy(net, _errors(net, params, s, y, Pi), y)  # (sPC.2)
 
 
 def activity_gradient(net, params, s, y, precision=None):
@@ -161,7 +169,7 @@ def weight_gradient(net, params, s, y, precision=None):
 
     The errors are recomputed from ``s``: errors from before the last state step belong to other states.
     """
-    return local_gradient(net, params, errors(net, params, s, y, precision))
+    return local_gradient(net, params, errors(net, params, s, y, precision))  # (sPC.6), (sPC.7)
 
 
 def infer(
@@ -191,7 +199,7 @@ def infer(
     Cost: O(N B P) time. All layers move from the same old states (Jacobi), as in the papers.
     """
     check_options(inference_steps, step_size, tolerance, record_every)
-    Pi = check_precision(net, params, precision)
+    s, y, Pi = _prepare(net, params, s, y, precision)
     first = net.blocks[0].forward(params[0], s[0])
     return _infer(net, params, s, y, Pi, first, inference_steps, step_size, tolerance, record_every)[0]
 

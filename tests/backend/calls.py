@@ -5,13 +5,14 @@ public function is missing.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from reference.problems import astype, make
 
 import minipc as pc
 from minipc import backprop, epc, functions, spc
+from reference.problems import astype, make
 
 SETTINGS = {
     "no precision": {"loss": "cross_entropy", "form": "post", "precision": None},
@@ -40,8 +41,11 @@ def setting(name, dtype=float):
 
     In another dtype the precisions stay float64: the rules bring them to the dtype of the parameters.
     """
-    p = make(np.random.default_rng(5), sizes=(4, 6, 5, 3), B=2, activation="tanh", output="gelu", **SETTINGS[name])
-    blocks = [pc.Dense(*sizes, kind, form=form) for *sizes, (kind, form) in zip(p.sizes, p.sizes[1:], p.layers)]
+    p = make(
+        np.random.default_rng(5), sizes=(4, 6, 5, 3), B=2, activation="tanh", output="gelu", **SETTINGS[name]
+    )
+    widths = zip(pairwise(p.sizes), p.layers, strict=True)
+    blocks = [pc.Dense(n_in, n_out, kind, form=form) for (n_in, n_out), (kind, form) in widths]
     moved = astype(p, dtype)._replace(precision=p.precision)
     return pc.Network(blocks, p.loss), moved
 
@@ -72,7 +76,13 @@ def _two_steps(optimizer):
 
 def _fit(net, p):
     """Parameters after one epoch of two batches; the history is on the host by design."""
-    options = {"rule": spc.gradient, "optimizer": pc.SGD(0.1), "epochs": 1, "batch_size": 1, "progress": False}
+    options = {
+        "rule": spc.gradient,
+        "optimizer": pc.SGD(0.1),
+        "epochs": 1,
+        "batch_size": 1,
+        "progress": False,
+    }
     return pc.fit(net, p.params, (p.x, p.y), **options, precision=p.precision, **FIVE)[0]
 
 
@@ -82,8 +92,15 @@ def _largest(net, p):
 
 def _elementwise(function, *fields):
     """A function of :mod:`minipc.functions` on outputs, targets or states of the problem."""
-    at = {"a": lambda p: p.s[2], "yhat": lambda p: p.s[2][:, :3], "y": lambda p: p.y, "v": lambda p: p.e[2][:, :3]}
-    return Call(lambda net, p: function(*(at[field](p) for field in fields)), weighs=False, settings=("numbers",))
+    at = {
+        "a": lambda p: p.s[2],
+        "yhat": lambda p: p.s[2][:, :3],
+        "y": lambda p: p.y,
+        "v": lambda p: p.e[2][:, :3],
+    }
+    return Call(
+        lambda net, p: function(*(at[field](p) for field in fields)), weighs=False, settings=("numbers",)
+    )
 
 
 def _functions():
@@ -121,13 +138,17 @@ CALLS = {
     "spc.gradient, recorded": Call(_verb(spc, "gradient", "x", "y", **FIVE, record_every=2), 3),
     "spc.gradient, tolerance": Call(_verb(spc, "gradient", "x", "y", **FIVE, tolerance=1e3), 4),
     "epc.feedforward": Call(lambda net, p: epc.feedforward(net, p.params, p.x), weighs=False),
-    "epc.states_from_errors": Call(lambda net, p: epc.states_from_errors(net, p.params, p.e, p.x), weighs=False),
+    "epc.states_from_errors": Call(
+        lambda net, p: epc.states_from_errors(net, p.params, p.e, p.x), weighs=False
+    ),
     "epc.energy": Call(_verb(epc, "energy", "e", "x", "y")),
     "epc.energy, free output": Call(lambda net, p: epc.energy(net, p.params, p.e, p.x, None, p.precision)),
     "epc.error_gradient": Call(_verb(epc, "error_gradient", "e", "x", "y")),
     "epc.weight_gradient": Call(_verb(epc, "weight_gradient", "e", "x", "y")),
     "epc.largest_eigenvalue": Call(_largest),
-    "epc.gauss_newton_step": Call(_verb(epc, "gauss_newton_step", "e", "x", "y"), settings=("numbers", "matrices")),
+    "epc.gauss_newton_step": Call(
+        _verb(epc, "gauss_newton_step", "e", "x", "y"), settings=("numbers", "matrices")
+    ),
     "epc.infer": Call(_verb(epc, "infer", "e", "x", "y", **FIVE), 2),
     "epc.infer, adaptive": Call(_verb(epc, "infer", "e", "x", "y", inference_steps=5), 2),
     "epc.infer, power": Call(_verb(epc, "infer", "e", "x", "y", inference_steps=5, step_size="power"), 2),

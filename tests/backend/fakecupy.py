@@ -19,7 +19,9 @@ ABSENT = frozenset(
     matvec memmap nanpercentile nanquantile ndenumerate nditer object_ polyder polyint recarray spacing str_
     timedelta64 unstack vecdot vecmat void""".split()
 )
-ABSENT_LINALG = frozenset("diagonal matrix_norm multi_dot outer svdvals tensordot trace vecdot vector_norm".split())
+ABSENT_LINALG = frozenset(
+    "diagonal matrix_norm multi_dot outer svdvals tensordot trace vecdot vector_norm".split()
+)
 ABSENT_METHODS = frozenset("ctypes getfield resize setfield setflags to_device".split())
 NO_KEYWORD = {"einsum": {"out", "order", "casting"}}  # of one function
 NO_UFUNC_KEYWORD = {"where", "order", "subok", "signature", "axes", "axis", "keepdims"}
@@ -159,6 +161,12 @@ def _binary(name, reflected=False, in_place=False):
     return method
 
 
+def _unary(name):
+    """An operator of one operand."""
+    function = getattr(operator, name)
+    return lambda self: _wrap(function(self._host))
+
+
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"):
     setattr(DeviceArray, f"__{_name}__", _binary(_name))
     setattr(DeviceArray, f"__r{_name}__", _binary(_name, reflected=True))
@@ -167,7 +175,7 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"
 for _name in ("gt", "lt", "ge", "le", "eq", "ne"):
     setattr(DeviceArray, f"__{_name}__", _binary(_name))
 for _name in ("neg", "pos", "abs", "invert"):
-    setattr(DeviceArray, f"__{_name}__", lambda self, _f=getattr(operator, _name): _wrap(_f(self._host)))
+    setattr(DeviceArray, f"__{_name}__", _unary(_name))
 
 
 class _Module(types.ModuleType):

@@ -1,0 +1,441 @@
+"""The checks of the suite: for each equation, what an engine says beside what an independent oracle says.
+
+An engine is ``minipc`` itself or what ``minipc.mistakes.load`` returns. A check is a function of an engine and
+a problem and returns ``(actual, expected)``. ``tests/oracles`` runs every check on random problems,
+``tests/mistakes`` runs the same checks on fixed problems, on the engine and on its mutants.
+"""
+
+import warnings
+from functools import partial
+from itertools import pairwise
+
+import autograd.numpy as anp
+import numpy as np
+from autograd import elementwise_grad, grad, hessian, jacobian, make_jvp
+
+from minipc.verify import network, oracle
+from reference import autograd_oracles as ad
+from reference import index_loops as loops
+from reference.problems import make
+
+from .checks import worst_error
+
+CHECKS = {}
+LAM, N = 0.05, 3  # step size and steps of the checks of inference
+ADAM = {"learning_rate": 0.1, "b1": 0.8, "b2": 0.9, "eps": 0.05}  # eps large enough to be seen
+
+
+def check(*equations):
+    """Register the decorated function as the check of these equations."""
+
+    def register(function):
+        CHECKS.update(dict.fromkeys(equations, function))
+        return function
+
+    return register
+
+
+def by_block(p):
+    """(layer, params, input, vector at the output) of every block: the states, and the target at the top."""
+    return list(zip(p.layers, p.params, p.s, [*p.s[1:], p.y], strict=True))
+
+
+def sample(p, b):
+    """The problem of sample ``b`` alone."""
+    one = slice(b, b + 1)
+    return p._replace(x=p.x[one], y=p.y[one], s=[v[one] for v in p.s], e=[None, *(v[one] for v in p.e[1:])])
+
+
+def samples(p):
+    """The problems of the single samples."""
+    return [sample(p, b) for b in range(len(p.x))]
+
+
+def with_mse(p):
+    """The same problem with squared error."""
+    return p._replace(loss="mse")
+
+
+def zero_errors(p):
+    """The start of ePC, e = 0; ``(B, n[l])``."""
+    return [None, *(np.zeros_like(v) for v in p.e[1:])]
+
+
+# ---------------------------------------------------------------------- functions and blocks
+
+
+def _activation(name, engine, p):
+    """Value and derivative at entries of both signs."""
+    a = np.concatenate([v.ravel() for v in (p.x, -p.x, p.y, -p.y)])
+    phi, expected = engine.functions.ACTIVATIONS[name], ad.ACTIVATIONS[name]
+    mu = phi.phi(a)
+    return [mu, phi.dphi(a, mu)], [expected(a), elementwise_grad(expected)(a)]
+
+
+NAMES = ("identity", "tanh", "sigmoid", "relu", "leaky_relu", "gelu", "softplus")
+for number, name in enumerate(NAMES, start=1):
+    CHECKS[f"ACT.{number}"] = partial(_activation, name)
+
+
+def _outputs(p, loss):
+    """Outputs and targets (B, n[L]) that fit the loss."""
+    yhat = ad.feedforward(p.layers, p.params, p.x)[-1]
+    return yhat, p.y if loss == "mse" else np.exp(p.y) / np.exp(p.y).sum(axis=1, keepdims=True)
+
+
+def _loss(name, engine, p):
+    """Value and error of a loss."""
+    (yhat, y), loss = _outputs(p, name), engine.functions.LOSSES[name]
+    error = grad(lambda yhat: -anp.sum(ad.loss_value(name, yhat, y)))(yhat)
+    return [loss.value(yhat, y), loss.error(yhat, y)], [ad.loss_value(name, yhat, y), error]
+
+
+CHECKS["LOSS.1"], CHECKS["LOSS.2"] = partial(_loss, "mse"), partial(_loss, "cross_entropy")
+
+
+@check("LOSS.3")
+def curvature_of_the_loss(engine, p):
+    """Second derivative times a vector, both losses."""
+    actual, expected = [], []
+    for name, loss in engine.functions.LOSSES.items():
+        yhat, y = _outputs(p, name)
+        slope = grad(lambda yhat, name=name, y=y: anp.sum(ad.loss_value(name, yhat, y)))
+        actual.append(loss.curvature(yhat, p.y))
+        expected.append(grad(lambda yhat, slope=slope: anp.sum(p.y * slope(yhat)))(yhat))
+    return actual, expected
+
+
+@check("BP.1")
+def prediction(engine, p):
+    """Every block alone, and the forward pass of the network."""
+    net = network(p, engine)
+    actual = [f.forward(q, s)[0] for f, (_, q, s, _) in zip(net.blocks, by_block(p), strict=True)]
+    expected = [ad.predict(layer, q, s) for layer, q, s, _ in by_block(p)]
+    return [*actual, net.forward(p.params, p.x)], [*expected, ad.feedforward(p.layers, p.params, p.x)[-1]]
+
+
+def _vjp(engine, p):
+    """(J^T v, parameter gradient) of every block."""
+    net = network(p, engine)
+    return [
+        f.vjp(q, f.forward(q, s)[1], v) for f, (_, q, s, v) in zip(net.blocks, by_block(p), strict=True)
+    ]
+
+
+@check("BP.2")
+def transposed_jacobian(engine, p):
+    """J^T v of every block."""
+    expected = [grad(lambda s, c=c: anp.sum(c[3] * ad.predict(c[0], c[1], s)))(c[2]) for c in by_block(p)]
+    return [down for down, _ in _vjp(engine, p)], expected
+
+
+@check("BP.5", "BP.6")
+def block_parameters(engine, p):
+    """Parameter gradient of every block."""
+    expected = [grad(lambda q, c=c: anp.sum(c[3] * ad.predict(c[0], q, c[2])))(c[1]) for c in by_block(p)]
+    return [grads for _, grads in _vjp(engine, p)], expected
+
+
+@check("JVP.1")
+def forward_mode(engine, p):
+    """Tangent of every block: along the input alone, and along input and parameters."""
+    actual, expected = [], []
+    for f, (layer, q, s, _) in zip(network(p, engine).blocks, by_block(p), strict=True):
+        _, tape = f.forward(q, s)
+        s_dot, q_dot = np.cos(s), {name: np.cos(value) for name, value in q.items()}
+        actual += [f.jvp(q, tape, s_dot), f.jvp(q, tape, s_dot, q_dot)]
+        expected += [
+            make_jvp(lambda s, layer=layer, q=q: ad.predict(layer, q, s))(s)(s_dot)[1],
+            make_jvp(lambda c, layer=layer: ad.predict(layer, {"W": c[0], "b": c[1]}, c[2]))((q["W"], q["b"], s))(
+                (q_dot["W"], q_dot["b"], s_dot)
+            )[1],
+        ]
+    return actual, expected
+
+
+@check("BP.3", "BP.4")
+def backpropagation(engine, p):
+    """Every field that backprop returns."""
+    g = engine.backprop.gradient(network(p, engine), p.params, p.x, p.y)
+    *states, yhat = ad.feedforward(p.layers, p.params, p.x)
+    arrows = [-delta for delta in oracle(ad.deltas, p, p.x, p.y, precision=False)[1:]]
+    expected = oracle(ad.loss_gradient, p, p.x, p.y, precision=False), ad.loss_value(p.loss, yhat, p.y), states, arrows
+    return [g.grads, g.loss, g.states, g.errors[1:]], list(expected)
+
+
+# ---------------------------------------------------------------------- sPC
+
+
+def state_errors(p):
+    """eps[1..L] at the problem's states, the last one minus the derivative of the unweighted loss."""
+    *mu, yhat = [ad.predict(layer, q, s) for layer, q, s, _ in by_block(p)]
+    top = grad(lambda yhat: -anp.sum(ad.loss_value(p.loss, yhat, p.y)))(yhat)
+    return [*(s - m for s, m in zip(p.s[1:], mu, strict=True)), top]
+
+
+@check("sPC.1")
+def prediction_errors(engine, p):
+    """Errors at any states, and the feedforward start."""
+    net = network(p, engine)
+    eps = engine.spc.errors(net, p.params, p.s, p.y, p.precision).eps[1:]
+    return [eps, engine.spc.feedforward(net, p.params, p.x)], [
+        state_errors(p),
+        ad.feedforward(p.layers, p.params, p.x)[:-1],
+    ]
+
+
+@check("sPC.2")
+def state_energy(engine, p):
+    """Energy of each sample at any states."""
+    net = network(p, engine)
+    return engine.spc.energy(net, p.params, p.s, p.y, p.precision), oracle(ad.spc_energy, p, p.s, p.y)
+
+
+@check("sPC.3")
+def weighted_errors(engine, p):
+    """xi = Pi eps."""
+    xi = engine.spc.errors(network(p, engine), p.params, p.s, p.y, p.precision).xi
+    return xi, oracle(loops.weighted_errors, p, p.s, p.y)
+
+
+@check("sPC.4")
+def activity_gradient(engine, p):
+    """dE/ds."""
+    actual = engine.spc.activity_gradient(network(p, engine), p.params, p.s, p.y, p.precision)
+    return actual, oracle(ad.spc_activity_gradient, p, p.s, p.y)
+
+
+def descend(gradient, start, step_size=LAM, steps=N):
+    """Plain gradient descent on the by-layer list ``start``; entry 0 stays. The obvious form of inference."""
+    for _ in range(steps):
+        slope = gradient(start)
+        start = [start[0], *(v - step_size * g for v, g in zip(start[1:], slope[1:], strict=True))]
+    return start
+
+
+@check("sPC.5")
+def relaxed_states(engine, p):
+    """States after a few steps."""
+    run = engine.spc.infer(network(p, engine), p.params, p.s, p.y, p.precision, inference_steps=N, step_size=LAM)
+    return run.s, descend(lambda s: oracle(ad.spc_activity_gradient, p, s, p.y), p.s)
+
+
+@check("sPC.6", "sPC.7")
+def state_weight_gradient(engine, p):
+    """dE/dW at any states, and that of the whole rule at its final states."""
+    net = network(p, engine)
+    g = engine.spc.gradient(net, p.params, p.x, p.y, p.precision, inference_steps=N, step_size=LAM)
+    actual = engine.spc.weight_gradient(net, p.params, p.s, p.y, p.precision)
+    return [actual, g.grads], [oracle(ad.spc_weight_gradient, p, s, p.y) for s in (p.s, g.states)]
+
+
+# ---------------------------------------------------------------------- ePC
+
+
+@check("ePC.1")
+def derived_states(engine, p):
+    """States from errors."""
+    actual = engine.epc.states_from_errors(network(p, engine), p.params, p.e, p.x)
+    return actual, ad.states_from_errors(p.layers, p.params, p.e, p.x)
+
+
+@check("ePC.2")
+def error_energy(engine, p):
+    """Energy of each sample at any errors."""
+    net = network(p, engine)
+    return engine.epc.energy(net, p.params, p.e, p.x, p.y, p.precision), oracle(ad.epc_energy, p, p.e, p.x, p.y)
+
+
+@check("ePC.3", "ePC.4")
+def error_gradient(engine, p):
+    """dE/de."""
+    actual = engine.epc.error_gradient(network(p, engine), p.params, p.e, p.x, p.y, p.precision)
+    return actual, oracle(ad.epc_error_gradient, p, p.e, p.x, p.y)
+
+
+@check("ePC.5")
+def relaxed_errors(engine, p):
+    """Errors after a few fixed steps."""
+    options = {"inference_steps": N, "step_size": LAM}
+    run = engine.epc.infer(network(p, engine), p.params, p.e, p.x, p.y, p.precision, **options)
+    return run.e, descend(lambda e: oracle(ad.epc_error_gradient, p, e, p.x, p.y), p.e)
+
+
+@check("ePC.6")
+def error_weight_gradient(engine, p):
+    """Local dE/dW at any errors, and that of the whole rule, with fixed and adaptive steps, at its final errors."""
+    net = network(p, engine)
+    actual, expected = [engine.epc.weight_gradient(net, p.params, p.e, p.x, p.y, p.precision)], [p.e]
+    for step_size in (LAM, "adaptive"):
+        g = engine.epc.gradient(net, p.params, p.x, p.y, p.precision, inference_steps=N, step_size=step_size)
+        actual.append(g.grads)
+        expected.append([None, *g.errors[1:-1]])
+    return actual, [oracle(ad.epc_weight_gradient, p, e, p.x, p.y) for e in expected]
+
+
+def full(Pi, n):
+    """A precision as a matrix (n, n)."""
+    return np.diag(np.ones(n) if Pi is None else np.broadcast_to(Pi, n)) if np.ndim(Pi) < 2 else Pi
+
+
+def block_diagonal(matrices):
+    """One matrix with these along its diagonal."""
+    ends = np.cumsum([0, *(len(A) for A in matrices)])
+    out = np.zeros((ends[-1], ends[-1]))
+    for A, (start, end) in zip(matrices, pairwise(ends), strict=True):
+        out[start:end, start:end] = A
+    return out
+
+
+def linearised(p, e):
+    """Of one sample: yhat (n[L],), J = dyhat/de (n[L], n), and the matrices Pi (n, n) and Pi[L] of the problem."""
+    widths = p.sizes[1:-1]
+
+    def output(vector):
+        s = ad.states_from_errors(p.layers, p.params, [None, *ad.unstack(vector, widths)], p.x)
+        return ad.predict(p.layers[-1], p.params[-1], s[-1])[0]
+
+    Pi = [full(Pi, n) for Pi, n in zip(ad.precisions(p.layers, p.precision), p.sizes[1:], strict=True)]
+    vector = ad.stack(e[1:])
+    return output(vector), jacobian(output)(vector), block_diagonal(Pi[:-1]), Pi[-1]
+
+
+@check("ePC.15")
+def gauss_newton(engine, p):
+    """The step of each sample, by the normal equations of the linearised energy."""
+    p, steps = with_mse(p), []
+    for one in samples(p):
+        yhat, J, Pi, Pi_L = linearised(one, one.e)
+        rho = one.y[0] - yhat + J @ ad.stack(one.e[1:])
+        steps.append(ad.unstack(np.linalg.solve(Pi + J.T @ Pi_L @ J, J.T @ Pi_L @ rho), one.sizes[1:-1]))
+    expected = [np.concatenate(layer) for layer in zip(*steps, strict=True)]
+    return engine.epc.gauss_newton_step(network(p, engine), p.params, p.e, p.x, p.y, p.precision)[1:], expected
+
+
+def gauss_newton_matrix(p, e):
+    """G of one sample, (n, n), Eq. (EPS.3)."""
+    yhat, J, Pi, Pi_L = linearised(p, e)
+    C = Pi_L if p.loss == "mse" else hessian(lambda yhat: ad.loss_value(p.loss, yhat[None], p.y)[0])(yhat)
+    return Pi + J.T @ C @ J
+
+
+@check("EPS.3")
+def power_iteration(engine, p):
+    """The Rayleigh quotient after four products, by the dense matrix."""
+    expected = []
+    for one in samples(p):
+        Pi, G = linearised(one, one.e)[2], gauss_newton_matrix(one, one.e)
+        e, slope = one.e, oracle(ad.epc_error_gradient, one, one.e, one.x, one.y)
+        v = Pi @ ad.stack(e[1:]) - ad.stack(slope[1:])  # d
+        v = np.linalg.matrix_power(G, 3) @ v
+        expected.append(v @ G @ v / (v @ v))
+    actual = engine.epc.largest_eigenvalue(network(p, engine), p.params, p.e, p.x, p.y, p.precision, iterations=4)
+    return actual, np.array(expected)
+
+
+def secants(slopes, step_size=LAM):
+    """Curvatures (N, B) along the steps between successive gradients, Eq. (EPS.2)."""
+    rows = []
+    for before, after in pairwise(slopes):
+        turned = sum(((g - h) * g).sum(axis=1) for g, h in zip(before[1:], after[1:], strict=True))
+        rows.append(turned / (step_size * sum((g * g).sum(axis=1) for g in before[1:])))
+    return np.array(rows)
+
+
+@check("EPS.2", "ePC.17")
+def curvature_and_regime(engine, p):
+    """What fixed-step ePC reports about the fastest mode it met."""
+    g = engine.epc.gradient(network(p, engine), p.params, p.x, p.y, p.precision, inference_steps=N, step_size=LAM)
+    slopes = []
+    descend(lambda e: slopes.append(oracle(ad.epc_error_gradient, p, e, p.x, p.y)) or slopes[-1], zero_errors(p), steps=N + 1)
+    ev = np.maximum(secants(slopes).max(axis=0), 0)
+    return [g.curvature, 1 - g.regime], [ev, abs(1 - LAM * ev) ** N]
+
+
+def backtrack(p, steps=6, share=0.45, shorten=0.3, lengthen=1.5, longest=1.0):
+    """(EPS.1) for one sample, word for word: errors, energy, next step size."""
+    widths, slope = p.sizes[1:-1], lambda e: ad.stack(oracle(ad.epc_error_gradient, p, as_list(e), p.x, p.y)[1:])
+    as_list, energy = lambda e: [None, *ad.unstack(e, widths)], lambda e: oracle(ad.epc_energy, p, as_list(e), p.x, p.y)[0]
+    e = np.zeros(sum(widths))
+    g, G = slope(e), gauss_newton_matrix(p, as_list(e))
+    lam = min((g @ g) / (g @ G @ g), longest)
+    for _ in range(steps):
+        trial = e - lam * g
+        if energy(trial) <= energy(e) - share * lam * (g @ g):
+            e, g, lam = trial, slope(trial), min(lengthen * lam, longest)
+        else:
+            lam = shorten * lam
+    return as_list(e)[1:], energy(e), lam
+
+
+@check("EPS.1")
+def safe_step(engine, p):
+    """Errors, energy and step after six adaptive steps."""
+    g = engine.epc.gradient(network(p, engine), p.params, p.x, p.y, p.precision, inference_steps=6)
+    e, energy, lam = zip(*(backtrack(one) for one in samples(p)), strict=True)
+    expected = [np.concatenate(layer) for layer in zip(*e, strict=True)]
+    return [g.errors[1:-1], g.energy, g.step_size], [expected, np.array(energy), np.array(lam)]
+
+
+# ---------------------------------------------------------------------- optimisers
+
+
+def _updates(p, optimizer, step):
+    """Five updates with five different gradients, by the optimiser, and entry by entry with ``step``."""
+    params, state = p.params, optimizer.init(p.params)
+    entries = [{name: (value, 0 * value, 0 * value) for name, value in q.items()} for q in p.params]
+    for t in range(1, 6):
+        grads = [{name: np.sin(t + value) for name, value in q.items()} for q in p.params]
+        params, state = optimizer.step(params, grads, state)
+        entries = [
+            {name: step(entry, g[name], t) for name, entry in entry_of.items()}
+            for entry_of, g in zip(entries, grads, strict=True)
+        ]
+    return params, [{name: entry[0] for name, entry in entry_of.items()} for entry_of in entries]
+
+
+@check("SGD.1")
+def gradient_descent(engine, p):
+    """Five updates, and one epoch of training with a single batch, which divides by its size."""
+    sgd = engine.optim.SGD(0.1)
+    actual, expected = _updates(p, sgd, lambda entry, g, t: (loops.sgd_step(entry[0], g, 0.1), None, None))
+    options = {"rule": engine.backprop.gradient, "optimizer": sgd, "epochs": 1, "batch_size": len(p.x), "progress": False}
+    trained, _ = engine.train.fit(network(p, engine), p.params, (p.x, p.y), **options)
+    g = oracle(ad.loss_gradient, p, p.x, p.y, precision=False)
+    once = [{k: q[k] - 0.1 * h[k] / len(p.x) for k in q} for q, h in zip(p.params, g, strict=True)]
+    return [actual, trained], [expected, once]
+
+
+@check("ADAM.1", "ADAM.2", "ADAM.3", "ADAM.4")
+def adam(engine, p):
+    """Five updates."""
+    return _updates(p, engine.optim.Adam(**ADAM), lambda entry, g, t: loops.adam_step(entry[0], g, *entry[1:], t, **ADAM))
+
+
+# ---------------------------------------------------------------------- fixed problems
+
+CASES = (("post", "mse", "diagonal"), ("pre", "mse", "full"), ("post", "cross_entropy", "full"), ("pre", "mse", "diagonal"))
+
+
+def fixed(sizes, B=3, activation="tanh", precision=True):
+    """Four problems of these widths: both forms, both losses, diagonal and full precisions; nothing zero."""
+    found = []
+    for seed, (form, loss, kind) in enumerate(CASES):
+        options = {"form": form, "loss": loss, "precision": kind if precision else None}
+        rng = np.random.default_rng(seed)
+        found.append(make(rng, sizes=sizes, B=B, activation=activation, output=activation, **options))
+    return found
+
+
+GOOD = fixed((3, 5, 4, 6, 2))
+SQUARE = fixed((4, 4, 4, 4, 4))  # here a missing transpose is no shape error
+
+
+def battery_error(engine, equation, problems) -> float:
+    """Worst relative error of an engine in the check of one equation."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="[se]PC inference diverged")  # mutants may climb
+        return max(worst_error(*CHECKS[equation](engine, p)) for p in problems)
+
+
+BATTERY = {equation: partial(battery_error, equation=equation, problems=GOOD) for equation in CHECKS}
