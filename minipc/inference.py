@@ -131,8 +131,8 @@ def weigh(Pi, eps):
     if Pi is None:
         return eps
     if is_array(Pi) and Pi.ndim == 2:
-        return eps @ Pi  # symmetric, so no transpose
-    return eps * Pi
+        return eps @ Pi  # (sPC.3); symmetric, so no transpose
+    return eps * Pi  # (sPC.3)
 
 
 def layer_energies(net, now, y):

@@ -6,6 +6,7 @@ public function is missing.
 
 from collections.abc import Callable
 from itertools import pairwise
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -127,13 +128,13 @@ CALLS = {
         lambda net, p: backprop.gradient(net, p.params, p.x, p.y.argmax(axis=1)), 2, False, ("no precision",)
     ),
     "spc.feedforward": Call(lambda net, p: spc.feedforward(net, p.params, p.x), weighs=False),
-    "spc.errors": Call(_verb(spc, "errors", "s", "y")),
-    "spc.energy": Call(_verb(spc, "energy", "s", "y")),
+    "spc.errors": Call(_verb(spc, "errors", "s", "y"), 1),
+    "spc.energy": Call(_verb(spc, "energy", "s", "y"), 1),
     "spc.energy, free output": Call(lambda net, p: spc.energy(net, p.params, p.s, None, p.precision)),
-    "spc.activity_gradient": Call(_verb(spc, "activity_gradient", "s", "y")),
-    "spc.weight_gradient": Call(_verb(spc, "weight_gradient", "s", "y")),
-    "spc.infer": Call(_verb(spc, "infer", "s", "y", **FIVE), 2),
-    "spc.infer, recorded": Call(_verb(spc, "infer", "s", "y", **FIVE, record_every=2), 2),
+    "spc.activity_gradient": Call(_verb(spc, "activity_gradient", "s", "y"), 1),
+    "spc.weight_gradient": Call(_verb(spc, "weight_gradient", "s", "y"), 1),
+    "spc.infer": Call(_verb(spc, "infer", "s", "y", **FIVE), 3),
+    "spc.infer, recorded": Call(_verb(spc, "infer", "s", "y", **FIVE, record_every=2), 3),
     "spc.gradient": Call(_verb(spc, "gradient", "x", "y", **FIVE), 3),
     "spc.gradient, recorded": Call(_verb(spc, "gradient", "x", "y", **FIVE, record_every=2), 3),
     "spc.gradient, tolerance": Call(_verb(spc, "gradient", "x", "y", **FIVE, tolerance=1e3), 4),
@@ -141,18 +142,18 @@ CALLS = {
     "epc.states_from_errors": Call(
         lambda net, p: epc.states_from_errors(net, p.params, p.e, p.x), weighs=False
     ),
-    "epc.energy": Call(_verb(epc, "energy", "e", "x", "y")),
+    "epc.energy": Call(_verb(epc, "energy", "e", "x", "y"), 1),
     "epc.energy, free output": Call(lambda net, p: epc.energy(net, p.params, p.e, p.x, None, p.precision)),
-    "epc.error_gradient": Call(_verb(epc, "error_gradient", "e", "x", "y")),
-    "epc.weight_gradient": Call(_verb(epc, "weight_gradient", "e", "x", "y")),
-    "epc.largest_eigenvalue": Call(_largest),
+    "epc.error_gradient": Call(_verb(epc, "error_gradient", "e", "x", "y"), 1),
+    "epc.weight_gradient": Call(_verb(epc, "weight_gradient", "e", "x", "y"), 1),
+    "epc.largest_eigenvalue": Call(_largest, 1),
     "epc.gauss_newton_step": Call(
-        _verb(epc, "gauss_newton_step", "e", "x", "y"), settings=("numbers", "matrices")
+        _verb(epc, "gauss_newton_step", "e", "x", "y"), 1, settings=("numbers", "matrices")
     ),
-    "epc.infer": Call(_verb(epc, "infer", "e", "x", "y", **FIVE), 2),
-    "epc.infer, adaptive": Call(_verb(epc, "infer", "e", "x", "y", inference_steps=5), 2),
-    "epc.infer, power": Call(_verb(epc, "infer", "e", "x", "y", inference_steps=5, step_size="power"), 2),
-    "epc.infer, recorded": Call(_verb(epc, "infer", "e", "x", "y", inference_steps=5, record_every=2), 2),
+    "epc.infer": Call(_verb(epc, "infer", "e", "x", "y", **FIVE), 3),
+    "epc.infer, adaptive": Call(_verb(epc, "infer", "e", "x", "y", inference_steps=5), 3),
+    "epc.infer, power": Call(_verb(epc, "infer", "e", "x", "y", inference_steps=5, step_size="power"), 3),
+    "epc.infer, recorded": Call(_verb(epc, "infer", "e", "x", "y", inference_steps=5, record_every=2), 3),
     "epc.gradient": Call(_verb(epc, "gradient", "x", "y", **FIVE), 3),
     "epc.gradient, adaptive": Call(_verb(epc, "gradient", "x", "y", inference_steps=5), 3),
     "epc.gradient, power": Call(_verb(epc, "gradient", "x", "y", inference_steps=5, step_size="power"), 3),
@@ -171,4 +172,4 @@ def arrays(tree):
         tree = list(tree.values())
     if isinstance(tree, list | tuple):
         return [a for branch in tree for a in arrays(branch)]
-    return [] if tree is None or isinstance(tree, int | str) else [tree]
+    return [] if tree is None or isinstance(tree, Integral | str) else [tree]

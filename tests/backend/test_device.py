@@ -1,9 +1,9 @@
 """Every public rule and verb on the stand-in device: stays there, waits for nothing, edits nothing, keeps the dtype.
 
-The numbers of synchronisations (``Call.checks``) are part of the contract: the verbs on states and errors
-cost none, a gradient costs two or three (is everything finite and in range? is the feedforward loss finite?
-did inference diverge?), whatever the number of inference steps. Precisions that are arrays are checked on the
-host: one more each, once a call.
+The numbers of synchronisations (``Call.checks``) are part of the contract: one where a target comes in (is
+everything finite and in range?), one for the feedforward loss (is it finite?), one at the end of inference (did
+it diverge?), none in the steps of inference, whatever their number. So backprop costs two and a gradient of sPC
+or ePC three. Precisions that are arrays are checked on the host: one more each, once a call.
 """
 
 import ast

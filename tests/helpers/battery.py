@@ -18,7 +18,7 @@ from reference import autograd_oracles as ad
 from reference import index_loops as loops
 from reference.problems import make
 
-from .checks import worst_error
+from .checks import leaves, worst_error
 
 CHECKS = {}
 LAM, N = 0.05, 3  # step size and steps of the checks of inference
@@ -220,13 +220,18 @@ def relaxed_states(engine, p):
     return run.s, descend(lambda s: oracle(ad.spc_activity_gradient, p, s, p.y), p.s)
 
 
+def flat(grads):
+    """All entries in one vector: after a few steps the errors of deep layers drown in the rounding of the states."""
+    return np.concatenate([value.ravel() for value in leaves(grads)])
+
+
 @check("sPC.6", "sPC.7")
 def state_weight_gradient(engine, p):
     """dE/dW at any states, and that of the whole rule at its final states."""
     net = network(p, engine)
     g = engine.spc.gradient(net, p.params, p.x, p.y, p.precision, inference_steps=N, step_size=LAM)
-    actual = engine.spc.weight_gradient(net, p.params, p.s, p.y, p.precision)
-    return [actual, g.grads], [oracle(ad.spc_weight_gradient, p, s, p.y) for s in (p.s, g.states)]
+    at_s, at_the_end = (oracle(ad.spc_weight_gradient, p, s, p.y) for s in (p.s, g.states))
+    return [engine.spc.weight_gradient(net, p.params, p.s, p.y, p.precision), flat(g.grads)], [at_s, flat(at_the_end)]
 
 
 # ---------------------------------------------------------------------- ePC
@@ -265,12 +270,13 @@ def relaxed_errors(engine, p):
 def error_weight_gradient(engine, p):
     """Local dE/dW at any errors, and that of the whole rule, with fixed and adaptive steps, at its final errors."""
     net = network(p, engine)
-    actual, expected = [engine.epc.weight_gradient(net, p.params, p.e, p.x, p.y, p.precision)], [p.e]
+    actual = [engine.epc.weight_gradient(net, p.params, p.e, p.x, p.y, p.precision)]
+    expected = [oracle(ad.epc_weight_gradient, p, p.e, p.x, p.y)]
     for step_size in (LAM, "adaptive"):
         g = engine.epc.gradient(net, p.params, p.x, p.y, p.precision, inference_steps=N, step_size=step_size)
-        actual.append(g.grads)
-        expected.append([None, *g.errors[1:-1]])
-    return actual, [oracle(ad.epc_weight_gradient, p, e, p.x, p.y) for e in expected]
+        actual.append(flat(g.grads))
+        expected.append(flat(oracle(ad.epc_weight_gradient, p, [None, *g.errors[1:-1]], p.x, p.y)))
+    return actual, expected
 
 
 def full(Pi, n):
@@ -353,26 +359,35 @@ def curvature_and_regime(engine, p):
 
 
 def backtrack(p, steps=6, share=0.45, shorten=0.3, lengthen=1.5, longest=1.0):
-    """(EPS.1) for one sample, word for word: errors, energy, next step size."""
-    widths, slope = p.sizes[1:-1], lambda e: ad.stack(oracle(ad.epc_error_gradient, p, as_list(e), p.x, p.y)[1:])
-    as_list, energy = lambda e: [None, *ad.unstack(e, widths)], lambda e: oracle(ad.epc_energy, p, as_list(e), p.x, p.y)[0]
-    e = np.zeros(sum(widths))
-    g, G = slope(e), gauss_newton_matrix(p, as_list(e))
-    lam = min((g @ g) / (g @ G @ g), longest)
+    """(EPS.1) for one sample: [(e, energy, next step size), ...], as long as no decision is one of rounding."""
+
+    def look(vector):
+        e = [None, *ad.unstack(vector, p.sizes[1:-1])]
+        return oracle(ad.epc_energy, p, e, p.x, p.y)[0], ad.stack(oracle(ad.epc_error_gradient, p, e, p.x, p.y)[1:])
+
+    e, path = np.zeros(sum(p.sizes[1:-1])), []
+    energy, g = look(e)
+    lam = min((g @ g) / (g @ gauss_newton_matrix(p, zero_errors(p)) @ g), longest)
     for _ in range(steps):
-        trial = e - lam * g
-        if energy(trial) <= energy(e) - share * lam * (g @ g):
-            e, g, lam = trial, slope(trial), min(lengthen * lam, longest)
+        trial_energy, trial_g = look(e - lam * g)
+        surplus = energy - share * lam * (g @ g) - trial_energy
+        if abs(surplus) < 1e-12 * (1 + energy):
+            break
+        if surplus > 0:
+            e, energy, g, lam = e - lam * g, trial_energy, trial_g, min(lengthen * lam, longest)
         else:
             lam = shorten * lam
-    return as_list(e)[1:], energy(e), lam
+        path.append((ad.unstack(e, p.sizes[1:-1]), energy, lam))
+    return path
 
 
 @check("EPS.1")
 def safe_step(engine, p):
-    """Errors, energy and step after six adaptive steps."""
-    g = engine.epc.gradient(network(p, engine), p.params, p.x, p.y, p.precision, inference_steps=6)
-    e, energy, lam = zip(*(backtrack(one) for one in samples(p)), strict=True)
+    """Errors, energy and step after up to six adaptive steps."""
+    paths = [backtrack(one) for one in samples(p)]
+    steps = min(len(path) for path in paths)
+    g = engine.epc.gradient(network(p, engine), p.params, p.x, p.y, p.precision, inference_steps=steps)
+    e, energy, lam = zip(*(path[steps - 1] for path in paths), strict=True)
     expected = [np.concatenate(layer) for layer in zip(*e, strict=True)]
     return [g.errors[1:-1], g.energy, g.step_size], [expected, np.array(energy), np.array(lam)]
 

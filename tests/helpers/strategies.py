@@ -31,7 +31,7 @@ def build(*, sizes, B, kinds, forms, loss, precision, gain, seed):
             return p
 
 
-def alive(p, min_norm=1e-3):
+def alive(p, min_norm=1e-8):
     """True if no parameter's gradient vanishes at any of the problem's three points: a dead relu hides mistakes."""
     gradients = [
         ad.loss_gradient(p.layers, p.params, p.x, p.y, p.loss),

@@ -1,5 +1,18 @@
-"""The stand-in device as a fixture."""
+"""Two fixtures: the stand-in device, and a network that refuses to compute."""
 
+import pytest
 from backend.fakecupy import fake_device
 
-__all__ = ["fake_device"]
+import minipc as pc
+
+__all__ = ["fake_device", "no_work"]
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """Any forward pass is an error: a refusal must come before it."""
+
+    def forward(*_):
+        raise AssertionError("work started before the input was checked")
+
+    monkeypatch.setattr(pc.Dense, "forward", forward)

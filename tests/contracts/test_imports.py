@@ -1,0 +1,127 @@
+"""Who may import whom, what ``import minipc`` loads, and how long that takes."""
+
+import ast
+import json
+import subprocess
+import sys
+
+import pytest
+
+from contracts.source import PACKAGE, REFERENCE, modules, tree
+
+RANK = {  # imports run to a lower rank only; a rule never imports a rule
+    "backend": 0,
+    "files": 0,
+    "data": 0,
+    "functions": 1,
+    "blocks": 2,
+    "network": 3,
+    "inference": 4,
+    **dict.fromkeys(["backprop", "spc", "epc", "optim"], 5),
+    **dict.fromkeys(["train", "check", "mistakes", "plotting"], 6),
+    "verify": 7,
+    "tour": 8,
+    "__main__": 9,
+}
+ALGORITHMS = {"functions", "backprop", "spc", "epc", "optim"}
+MAY_IMPORT = {
+    "matplotlib": {"plotting"},
+    "tqdm": {"train"},
+    "reference": {"verify"},
+    "autograd": set(),
+    "cupy": {"backend"},
+}
+NEVER_LOADED = ["matplotlib", "tqdm", "autograd", "hypothesis", "scipy", "cupy", "pytest", "reference"]
+
+
+def imported(path):
+    """Absolute imports of a module, the first part of each name; also those inside functions."""
+    nodes = list(ast.walk(tree(path)))
+    names = {a.name for n in nodes if isinstance(n, ast.Import) for a in n.names}
+    names |= {n.module for n in nodes if isinstance(n, ast.ImportFrom) and not n.level}
+    return {name.split(".")[0] for name in names}
+
+
+def own(path):
+    """The modules of minipc that a module of minipc imports."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            yield from [node.module] if node.module else [a.name for a in node.names if a.name in RANK]
+
+
+def words(path):
+    """Names, attributes and strings of the code; comments and docstrings are no code."""
+    nodes = list(ast.walk(tree(path)))
+    bodies = [n.body for n in nodes if isinstance(n, ast.Module | ast.ClassDef | ast.FunctionDef)]
+    docstrings = {id(body[0].value) for body in bodies if isinstance(body[0], ast.Expr)}
+    for node in nodes:
+        if isinstance(node, ast.Name | ast.Attribute | ast.alias):
+            yield node.id if isinstance(node, ast.Name) else getattr(node, "attr", getattr(node, "name", ""))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.value
+
+
+def test_every_module_has_its_place():
+    """A new room has to be placed in the order of the house."""
+    assert modules().keys() - {"__init__"} == RANK.keys()
+
+
+@pytest.mark.parametrize("name", RANK)
+def test_imports_run_one_way(name):
+    """functions and backend <- blocks <- network <- rules <- train, check <- command line."""
+    assert {other for other in own(modules()[name]) if RANK[other] >= RANK[name]} == set()
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_algorithms_do_not_import_numpy(name):
+    """Their arrays are NumPy's or CuPy's; only ``backend`` knows which."""
+    assert imported(modules()[name]) <= {"collections", "dataclasses", "math", "typing"}
+
+
+def test_only_the_ground_floor_names_cupy():
+    """As a name, an attribute, an import or a string that is the module's name."""
+    naming = {name for name, path in modules().items() if any(w.split(".")[0] == "cupy" for w in words(path))}
+    assert naming == {"backend"}
+
+
+@pytest.mark.parametrize("library", MAY_IMPORT)
+def test_optional_libraries_have_one_door(library):
+    """Matplotlib in ``plotting``, tqdm in ``train``, the oracles in ``verify``, CuPy in ``backend``."""
+    assert {name for name, path in modules().items() if library in imported(path)} == MAY_IMPORT[library]
+
+
+def test_the_package_needs_numpy_alone():
+    """Everything else that is imported belongs to Python or has its one door."""
+    foreign = set.union(*(imported(path) for path in modules().values())) - sys.stdlib_module_names
+    assert foreign == {"numpy", *(library for library, doors in MAY_IMPORT.items() if doors)}
+
+
+def test_the_oracles_never_import_the_engine():
+    """Two names for one implementation prove nothing."""
+    foreign = set.union(*(imported(path) for path in modules(REFERENCE).values())) - sys.stdlib_module_names
+    assert foreign == {"numpy", "autograd", "reference"} - ({"reference"} - foreign)
+    assert all(
+        not any(w.split(".")[0] == "minipc" for w in words(path)) for path in modules(REFERENCE).values()
+    )
+
+
+def fresh(code):
+    """What a new interpreter prints, as JSON."""
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+    )
+    return json.loads(run.stdout)
+
+
+def test_import_loads_nothing_it_does_not_need():
+    """Neither pictures nor oracles nor CuPy."""
+    loaded = fresh("import json, sys, minipc; print(json.dumps([*sys.modules]))")
+    assert "minipc.spc" in loaded
+    assert set(NEVER_LOADED) & {name.split(".")[0] for name in loaded} == set()
+    assert "minipc.verify" not in loaded
+
+
+def test_import_is_quick():
+    """Below 0.2 s with NumPy, the best of five new interpreters."""
+    code = "import time; t = time.perf_counter(); import minipc; print(time.perf_counter() - t)"
+    assert min(fresh(code) for _ in range(5)) < 0.2

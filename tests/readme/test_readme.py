@@ -1,0 +1,79 @@
+"""What the README says is what happens: the quick start, the claims, the numbers, the links, the commands."""
+
+import contextlib
+import io
+import pathlib
+import re
+
+import pytest
+
+from minipc import mistakes, verify
+
+ROOT = pathlib.Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+OUTPUT = re.findall(r"```text\n(.*?)```", README, re.DOTALL)
+
+
+def printed(code):
+    """What a block of code prints."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(code, "<README>", "exec"), {"__name__": "__main__"})
+    return out.getvalue().strip().splitlines()
+
+
+def test_the_quick_start_prints_what_stands_below_it():
+    """The energies digit by digit; of the error, that it is rounding (its last digit belongs to the machine)."""
+    energy, error = printed(PYTHON[0])
+    stated_energy, stated_error = OUTPUT[1].strip().splitlines()
+    assert energy == stated_energy
+    for line in (error, stated_error):
+        label, value = line.rsplit(" ", 1)
+        assert label == "max relative error vs autograd:"
+        assert 0 < float(value) < 1e-14
+
+
+def test_the_training_example_runs():
+    """The second block as it stands, without its progress bar."""
+    code = "import minipc as pc\n" + PYTHON[1].replace(
+        "seed=0, validation", "seed=0, progress=False, validation"
+    )
+    assert "progress=False" in code
+    printed(code + "\nassert history['validation_accuracy'][-1] > 0.7")
+
+
+def test_the_proof_table_lists_every_claim():
+    """Ids, tolerances and texts of the README's table are those of ``verify``."""
+    block = next(text for text in OUTPUT if text.startswith("id "))
+    stated = {row.split()[0]: row for row in block.strip().splitlines()[1:-1]}
+    assert stated.keys() == verify.CLAIMS.keys()
+    for claim in verify.CLAIMS.values():
+        row = stated[claim.id]
+        assert row.endswith(f"{claim.claim} ({claim.equations}; {claim.oracle})")
+        assert f" {claim.tolerance:.0e} " in row
+        assert " yes " in row
+    assert f"puts {len(verify.CLAIMS)} claims" in README
+
+
+def test_the_number_of_mistakes_is_stated():
+    """Counted from the table."""
+    assert f"holds {len(mistakes.MISTAKES)} named derivation mistakes" in README
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "reference/equations.md"])
+def test_links_to_files_resolve(name):
+    """Every relative link of a document points to a file that is there."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)", text) if not link.startswith("http")]
+    missing = [link for link in links if not ((ROOT / name).parent / link).exists()]
+    assert missing == []
+    assert links or name != "README.md"
+
+
+def test_the_make_targets_exist():
+    """Every ``make`` command in the documents is a target."""
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    text = README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    commands = set(re.findall(r"(?:`|^)make (\w+)", text, re.MULTILINE))
+    assert {"tour", "test"} <= commands <= targets
