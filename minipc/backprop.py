@@ -11,7 +11,8 @@ r"""Backpropagation through the chain: the gradient all other rules are compared
 (BP.2), (BP.5) and (BP.6) are the business of the blocks, in ``Dense.vjp``.
 """
 
-from .network import Gradient, by_layer, check_loss, prepare
+from .arguments import prepare
+from .network import Gradient, by_layer, check_loss
 
 
 def gradient(net, params, x, y):

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np  # host only: parameters are drawn here
 
+from .arguments import check_count, check_word, is_number
 from .backend import Array
 from .functions import ACTIVATIONS
 
@@ -71,17 +72,10 @@ class Dense:
 
     def __post_init__(self):
         for name in ("n_in", "n_out"):
-            width = getattr(self, name)
-            if isinstance(width, bool) or not isinstance(width, int | np.integer):
-                raise TypeError(f"{name} of a Dense block must be an integer, got {width!r}")
-            if width < 1:
-                raise ValueError(f"{name} of a Dense block must be at least 1, got {width}")
+            check_count(f"{name} of a Dense block", getattr(self, name), least=1)
         for name, known in (("activation", ACTIVATIONS), ("form", FORMS), ("init", INITIALISATIONS)):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} of a Dense block must be one of {', '.join(known)}; got {getattr(self, name)!r}"
-                )
-        if not isinstance(self.gain, int | float) or not 0 < self.gain < math.inf:
+            check_word(f"{name} of a Dense block", getattr(self, name), known)
+        if not is_number(self.gain) or not 0 < self.gain < math.inf:
             raise ValueError(f"gain of a Dense block must be a positive finite number, got {self.gain!r}")
 
     @property
@@ -103,7 +97,7 @@ class Dense:
 
     def init_params(self, rng, dtype) -> dict:
         """Draw ``W`` by the initialisation's rule, ``b = 0``; host arrays of ``dtype``."""
-        W = self.gain * INITIALISATIONS[self.init](rng, self.n_out, self.n_in)
+        W = float(self.gain) * INITIALISATIONS[self.init](rng, self.n_out, self.n_in)
         return {"W": W.astype(dtype), "b": np.zeros(self.n_out, dtype)}
 
     def forward(self, p, s):

@@ -72,8 +72,8 @@ def compare(g, other) -> Comparison:
     actual, expected = _leaves(g), _leaves(other)
     if actual.keys() != expected.keys():
         raise ValueError(f"the structures differ: got {list(actual)}, expected {list(expected)}")
-    if not actual:
-        raise ValueError("there is nothing to compare: no array in either structure")
+    if not any(x.size for x in expected.values()):
+        raise ValueError("there is nothing to compare: no number in either structure")
     rows = []
     for name, x in expected.items():
         a = actual[name]
@@ -89,13 +89,20 @@ def _row(name, a, x):
     worst = np.unravel_index(int(np.argmax(difference)), x.shape)
     return Row(
         name,
-        float(error / size) if size else (float("inf") if error else 0.0),
+        _ratio(error, size),
         float((a * x.conj()).sum().real / (norm * size)) if norm * size else float(norm == size),
         float(norm / size) if size else (float("inf") if norm else 1.0),
         tuple(int(i) for i in worst),
         a[worst].item(),
         x[worst].item(),
     )
+
+
+def _ratio(error, size):
+    """Relative error; infinite where it is no number, so that NaN never passes for equal."""
+    if not np.isfinite(error) or (error and not size):
+        return float("inf")
+    return float(error / size) if size else 0.0
 
 
 def _leaves(tree, name=""):

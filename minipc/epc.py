@@ -23,6 +23,7 @@ Source: Goemaere, Oliviers, Bogacz & Demeester (2025), arXiv 2505.20137.
 
 from typing import NamedTuple
 
+from .arguments import check_count, prepare, prepare_input, prepare_layers
 from .backend import Array, array_module
 from .inference import (
     Recorder,
@@ -38,7 +39,7 @@ from .inference import (
     warn_if_unsettled,
     weigh,
 )
-from .network import Gradient, by_layer, prepare, prepare_input, prepare_layers
+from .network import Gradient, by_layer
 
 POWER_ITERATIONS = 8
 SHORTEN, LENGTHEN, LONGEST = 0.3, 1.5, 1.0  # (EPS.1)
@@ -290,6 +291,7 @@ def largest_eigenvalue(net, params, e, x, y, precision=None, *, iterations=POWER
     Started at the backprop deltas. A Rayleigh quotient: never above the true value. For MSE and linear
     networks the Gauss-Newton Hessian is the Hessian. Cost: ``iterations`` forward and backward passes.
     """
+    check_count("iterations", iterations, least=1)
     e, x, y, Pi = _prepare(net, params, e, x, y, precision)
     at = _point(net, params, e, x, y, Pi)
     return _largest_eigenvalue(net, params, at, _error_gradient(net, params, at), Pi, iterations)

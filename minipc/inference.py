@@ -11,14 +11,14 @@ sPC computes the errors from the states and ePC the states from the errors; the 
 function of both. Lists are indexed by the layer, entry 0 is None.
 """
 
-import math
 import warnings
 from typing import NamedTuple
 
 import numpy as np  # host only: positive definiteness, numbers
 
+from .arguments import cast, check_count, check_module, check_positive_number, is_number, real_dtype
 from .backend import Array, array_module, is_array, to_numpy
-from .network import cast, check_loss, check_module, real_dtype
+from .network import check_loss
 
 CHECK_EVERY = 10  # inference steps between two looks at the residual, one host synchronisation each
 
@@ -102,7 +102,7 @@ def check_precision(net, params, precision):
                 raise TypeError(f"{symbol} must hold floating point numbers, got {value.dtype}")
             _check_positive(symbol, to_numpy(value.real))
             Pi.append(cast(value, real_dtype(params[0]["W"].dtype)))
-        elif isinstance(value, bool) or not isinstance(value, int | float | np.number):
+        elif not is_number(value):
             raise TypeError(f"{symbol} must be a number or an array, got {type(value).__name__}")
         else:
             _check_positive(symbol, np.array(float(value)))
@@ -191,11 +191,8 @@ def dot(u, v, like):
 
 def check_options(inference_steps, step_size, tolerance, record_every, words=()):
     """Steps, step size, tolerance and recorder options, checked before any work."""
-    for name, value in (("inference_steps", inference_steps), ("record_every", record_every)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise TypeError(f"{name} must be an integer, got {value!r}")
-        if value < 0:
-            raise ValueError(f"{name} must not be negative, got {value}")
+    check_count("inference_steps", inference_steps, least=0)
+    check_count("record_every", record_every, least=0)
     if isinstance(step_size, str):
         if step_size not in words:
             known = "a positive number" + "".join(f' or "{word}"' for word in words)
@@ -204,14 +201,6 @@ def check_options(inference_steps, step_size, tolerance, record_every, words=())
         check_positive_number("step_size", step_size)
     if tolerance is not None:
         check_positive_number("tolerance", tolerance)
-
-
-def check_positive_number(name, value):
-    """A positive finite real number, of Python or NumPy."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be positive and finite, got {value}")
 
 
 def converged(gradient, like, tolerance, step):

@@ -15,8 +15,8 @@ repeated. Gradients arrive divided by the batch size already (``train.fit`` does
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .arguments import check_positive_number, is_number
 from .backend import array_module
-from .inference import check_positive_number
 
 
 def _map(function, *trees):
@@ -83,7 +83,7 @@ class Adam:
         check_positive_number("eps", self.eps)
         for name in ("b1", "b2"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            if not is_number(value):
                 raise TypeError(f"{name} must be a number, got {value!r}")
             if not 0 <= value < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {value}")

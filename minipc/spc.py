@@ -23,6 +23,7 @@ variances instead of precisions); Rao & Ballard (1999).
 
 from typing import NamedTuple
 
+from .arguments import prepare, prepare_input, prepare_layers
 from .backend import Array
 from .inference import (
     Recorder,
@@ -37,7 +38,7 @@ from .inference import (
     warn_if_unsettled,
     weigh,
 )
-from .network import Gradient, by_layer, prepare, prepare_input, prepare_layers
+from .network import Gradient, by_layer
 
 
 class Errors(NamedTuple):

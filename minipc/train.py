@@ -7,8 +7,9 @@ import time
 
 import numpy as np  # host only: shuffling
 
+from .arguments import cast, check_count, generator, prepare, real_dtype
 from .backend import array_module, as_backend, to_numpy
-from .network import by_layer, cast, prepare, real_dtype, where_not_finite
+from .network import check_loss
 
 
 def fit(
@@ -57,18 +58,17 @@ def fit(
     One update is the optimiser's step on ``grads / B``. One synchronisation per batch on a device.
     """
     x, y = _pair("data", data)
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise TypeError(f"{name} must be an integer, got {value!r}")
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    check_count("epochs", epochs, least=1)
+    check_count("batch_size", batch_size, least=1)
     if not callable(rule):
         raise TypeError(f"rule must be a function such as minipc.epc.gradient, got {rule!r}")
+    if isinstance(optimizer, type) or not (hasattr(optimizer, "init") and hasattr(optimizer, "step")):
+        raise TypeError(f"optimizer must be one such as minipc.Adam(1e-3), got {optimizer!r}")
     prepare(net, params, x, y)
     if validation is not None:
         prepare(net, params, *_pair("validation", validation))
     x = cast(x, real_dtype(params[0]["W"].dtype))  # once, not in every batch
-    rng, state, N = np.random.default_rng(seed), optimizer.init(params), len(x)
+    rng, state, N = generator(seed), optimizer.init(params), len(x)
     history = {"loss": [], "energy": [], "seconds": [], "validation_loss": [], "validation_accuracy": []}
     with _bar(epochs * -(-N // batch_size), progress) as bar:
         for epoch in range(epochs):
@@ -76,8 +76,14 @@ def fit(
             for i in range(0, N, batch_size):
                 rows = as_backend(order[i : i + batch_size], like=x)
                 xb, yb = x[rows], y[rows]
-                g = rule(net, params, xb, yb, **options)
-                _check_finite(net, params, xb, g, epoch, i // batch_size)
+                try:
+                    g = rule(net, params, xb, yb, **options)
+                    _check_finite(net, params, xb, g)
+                except FloatingPointError as error:
+                    raise FloatingPointError(
+                        f"training stopped in epoch {epoch + 1}, batch {i // batch_size + 1}: {error}; "
+                        f"try a smaller learning_rate or step_size"
+                    ) from error
                 mean = [
                     {name: value / len(xb) for name, value in p.items()} for p in g.grads
                 ]  # the one division
@@ -90,7 +96,7 @@ def fit(
             if energies[0] is not None:
                 history["energy"].append(_mean(energies))
             if validation is not None:
-                history["validation_loss"].append(_mean([_loss(net, params, *validation)]))
+                history["validation_loss"].append(_mean([_predict(net, params, *validation)[2]]))
                 if net.loss.name == "cross_entropy":
                     history["validation_accuracy"].append(accuracy(net, params, *validation))
             bar.set_postfix({name: f"{values[-1]:.4g}" for name, values in history.items() if values})
@@ -99,9 +105,17 @@ def fit(
 
 def accuracy(net, params, x, y):
     """Share of samples whose largest output is the target's; a float in 0..1. A plain forward pass."""
-    out = net.forward(params, x)
-    _, target = prepare(net, params, x, y)
+    out, target, _ = _predict(net, params, x, y)
     return float((out.argmax(axis=1) == target.argmax(axis=1)).mean())
+
+
+def _predict(net, params, x, y):
+    """Outputs, prepared targets and losses; a FloatingPointError if a loss is not finite."""
+    x, target = prepare(net, params, x, y)
+    out = net.forward(params, x)
+    loss = net.loss.value(out, target)
+    check_loss(net, params, x, loss)
+    return out, target, loss
 
 
 def _pair(name, pair):
@@ -110,29 +124,20 @@ def _pair(name, pair):
     return pair
 
 
-def _loss(net, params, x, y):
-    _, target = prepare(net, params, x, y)
-    return net.loss.value(net.forward(params, x), target)
-
-
 def _mean(batches):
     return float(np.concatenate([to_numpy(b) for b in batches]).mean())
 
 
-def _check_finite(net, params, x, g, epoch, batch):
+def _check_finite(net, params, x, g):
     """Stop with the place where a value that is not finite first appeared; one synchronisation."""
-    leaves = [g.loss, *(value for p in g.grads for value in p.values())]
+    check_loss(net, params, x, g.loss)
     xp = array_module(g.loss)
-    if bool(xp.stack([xp.isfinite(a).all() for a in leaves]).all()):
+    leaves = [(f"{k}[{l}]", l, v) for l, p in enumerate(g.grads, start=1) for k, v in p.items()]
+    if bool(xp.stack([xp.isfinite(v).all() for _, _, v in leaves]).all()):
         return
-    where = where_not_finite(net, params, x) if not np.isfinite(to_numpy(g.loss)).all() else None
-    for l, p in enumerate(by_layer(g.grads)[1:], start=1):
-        for name, value in p.items():
-            if where is None and not np.isfinite(to_numpy(value)).all():
-                where = f"it first appeared in the gradient of {name}[{l}] of block {l} ({net.blocks[l - 1].formula})"
+    symbol, l, _ = next(leaf for leaf in leaves if not np.isfinite(to_numpy(leaf[2])).all())
     raise FloatingPointError(
-        f"training stopped in epoch {epoch + 1}, batch {batch + 1}: a value is not finite; {where}. "
-        f"Try a smaller learning_rate or step_size."
+        f"the loss is finite, but the gradient of {symbol} of block {l} ({net.blocks[l - 1].formula}) is not"
     )
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import backprop, check, epc, mistakes, spc
+from .arguments import check_count
 from .blocks import Dense
 from .inference import local_gradient
 from .network import Network
@@ -222,7 +223,9 @@ def s09(rng):
     return rel(difference[hidden], right[hidden]), rel(local[hidden], direct[hidden])
 
 
-@claim("S10", "sPC.5, ePC.5", "sPC and ePC reach the same equilibrium", "the other rule", 1e-9, trials=5)
+@claim(
+    "S10", "sPC.5, ePC.5, ePC.7", "sPC and ePC reach the same equilibrium", "the other rule", 1e-9, trials=5
+)
 def s10(rng):
     p = make(rng, activation="tanh", depth=(3, 4), B=3)
     net = network(p)
@@ -596,11 +599,14 @@ def verify(only=None, trials=None, seed=0, on_row=None):
     ------
     ValueError                       for an unknown id, or trials below 1
     """
+    if isinstance(only, str):
+        raise TypeError(f"only must be a list of ids, got {only!r}")
     unknown = sorted(set(only or ()) - set(CLAIMS))
     if unknown:
         raise ValueError(f"unknown claim {', '.join(unknown)}; there are {', '.join(sorted(CLAIMS))}")
-    if trials is not None and trials < 1:
-        raise ValueError(f"trials must be at least 1, got {trials}")
+    if trials is not None:
+        check_count("trials", trials, least=1)
+    check_count("seed", seed, least=0)
     rows = []
     for id in sorted(only or CLAIMS):
         c = CLAIMS[id]

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..arguments import float_dtype
+
 HERE = pathlib.Path(__file__).parent
 TEST_SIZE = 360
 
@@ -21,15 +23,15 @@ class Split(NamedTuple):
 def digits(dtype="float64") -> Split:
     """Optical handwritten digits: 1,797 images of 8 x 8 pixels, 1,437 to train on and the last 360 to test.
 
-    Pixels are 0..16 in the file and 0..1 here, row by row. The split keeps the order of the file, in which
-    the pages of a writer stand together: the test set holds mostly writers that were not trained on, and is
-    harder than a shuffled one. Source, licence and citation: ``minipc/data/digits.md``.
+    Pixels are 0..16 in the file and 0..1 here, row by row. The split keeps the order of the file; its end is
+    harder than a shuffled test set would be. Source, licence and citation: ``minipc/data/digits.md``.
 
     Examples
     --------
     >>> digits().x_train.shape, digits().y_test.shape
     ((1437, 64), (360,))
     """
+    dtype = float_dtype(dtype)
     with np.load(HERE / "digits.npz", allow_pickle=False) as file:
         images, labels = file["images"], file["labels"]
     x, y = (images / 16).astype(dtype), labels.astype(np.int64)

@@ -1,6 +1,7 @@
 """The project's own text as the contract tests read it: files, syntax trees, comments, equation ids."""
 
 import ast
+import functools
 import io
 import pathlib
 import re
@@ -28,17 +29,20 @@ def text(path):
     return path.read_text(encoding="utf-8")
 
 
+@functools.cache
 def tree(path):
     """The syntax tree of a module."""
     return ast.parse(text(path))
 
 
+@functools.cache
 def comments(path):
     """The comments of a module: line number -> text."""
     tokens = tokenize.generate_tokens(io.StringIO(text(path)).readline)
     return {t.start[0]: t.string for t in tokens if t.type == tokenize.COMMENT}
 
 
+@functools.cache
 def comment_ids(path):
     """Equation ids in the comments of a module: where a line of code implements them."""
     return {found for line in comments(path).values() for found in expand(line)}

@@ -12,8 +12,9 @@ from contracts.source import PACKAGE, REFERENCE, modules, tree
 RANK = {  # imports run to a lower rank only; a rule never imports a rule
     "backend": 0,
     "files": 0,
-    "data": 0,
+    "arguments": 1,
     "functions": 1,
+    "data": 2,
     "blocks": 2,
     "network": 3,
     "inference": 4,
@@ -23,7 +24,7 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule
     "tour": 8,
     "__main__": 9,
 }
-ALGORITHMS = {"functions", "backprop", "spc", "epc", "optim"}
+ALGORITHMS = ("functions", "backprop", "spc", "epc", "optim")
 MAY_IMPORT = {
     "matplotlib": {"plotting"},
     "tqdm": {"train"},
@@ -99,7 +100,7 @@ def test_the_package_needs_numpy_alone():
 def test_the_oracles_never_import_the_engine():
     """Two names for one implementation prove nothing."""
     foreign = set.union(*(imported(path) for path in modules(REFERENCE).values())) - sys.stdlib_module_names
-    assert foreign == {"numpy", "autograd", "reference"} - ({"reference"} - foreign)
+    assert foreign <= {"numpy", "autograd", "reference"}
     assert all(
         not any(w.split(".")[0] == "minipc" for w in words(path)) for path in modules(REFERENCE).values()
     )

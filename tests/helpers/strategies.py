@@ -4,6 +4,7 @@ import itertools
 from functools import partial
 
 import numpy as np
+from autograd import elementwise_grad
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -31,14 +32,19 @@ def build(*, sizes, B, kinds, forms, loss, precision, gain, seed):
             return p
 
 
-def alive(p, min_norm=1e-8):
-    """True if no parameter's gradient vanishes at any of the problem's three points: a dead relu hides mistakes."""
-    gradients = [
-        ad.loss_gradient(p.layers, p.params, p.x, p.y, p.loss),
-        ad.spc_weight_gradient(p.layers, p.params, p.s, p.y, p.loss, p.precision),
-        ad.epc_total_weight_gradient(p.layers, p.params, p.e, p.x, p.y, p.loss, p.precision),
-    ]
-    return all(np.linalg.norm(leaf) > min_norm for leaf in leaves(gradients))
+def slopes(p, s):
+    """phi' of every block at the inputs ``s``."""
+    for (kind, form), q, below in zip(p.layers, p.params, s, strict=True):
+        yield elementwise_grad(ad.ACTIVATIONS[kind])(below if form == "pre" else below @ q["W"].T + q["b"])
+
+
+def alive(p):
+    """True if no block is dead or saturated in all units, at any of the problem's three points."""
+    points = p.s, ad.feedforward(p.layers, p.params, p.x)[:-1], ad.states_from_errors(p.layers, p.params, p.e, p.x)
+    if not all(np.abs(slope).max() > 1e-3 for s in points for slope in slopes(p, s)):
+        return False
+    gradient = ad.loss_gradient(p.layers, p.params, p.x, p.y, p.loss)  # no sample may be awake in each block, yet
+    return all(np.linalg.norm(leaf) > 1e-8 for leaf in leaves(gradient))
 
 
 @st.composite

@@ -222,7 +222,7 @@ def test_every_entrance_checks_params_and_x(name, no_work):
         ENTRANCES[name](PARAMS, X[:, :3], Y)
 
 
-@pytest.mark.parametrize("name", ENTRANCES.keys() - WITHOUT_Y)
+@pytest.mark.parametrize("name", [name for name in ENTRANCES if name not in WITHOUT_Y])
 def test_every_entrance_checks_y(name, no_work):
     """A target of the wrong width would broadcast, NaN would spread."""
     with pytest.raises(ValueError, match=r"y must have shape \(2, 3\) for x of shape \(2, 4\); got \(2, 1\)"):

@@ -1,0 +1,1 @@
+"""The suite can fail: every named mistake is caught."""

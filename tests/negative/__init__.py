@@ -1,0 +1,1 @@
+"""Settings that must matter do; approximations differ from what they approximate."""
