@@ -257,10 +257,10 @@ def _infer(net, params, e, x, y, Pi, inference_steps, step_size, tolerance, reco
     if adaptive:
         at = _point(net, params, e, x, y, Pi, first)  # the last trial may have been taken back
     record(step, at.s, at, last=True)
-    left = xp.ones_like(curvature)
+    left, ceiling = xp.ones_like(curvature), float(xp.finfo(curvature.dtype).max) ** 0.5  # no overflow
     for used in taken:
         factor = abs(1 - used * curvature)
-        left = left * (xp.minimum(factor, 1) if adaptive else factor)  # (ePC.17), with the steps really taken
+        left = xp.minimum(left * (xp.minimum(factor, 1) if adaptive else factor), ceiling)  # (ePC.17)
     residual = norm_squared(gradient, energy) ** 0.5
     warn_if_unsettled("ePC", start, energy, residual, step_size, tolerance)
     return Inference(e, energy, residual, step, 1 - left, curvature, lam, record.result()), at, loss

@@ -218,8 +218,8 @@ def warn_if_unsettled(rule, start, energy, residual, step_size, tolerance):
     """
     xp = array_module(energy)
     start, energy, residual = start.real, energy.real, residual.real
-    slack = 1e-3 * abs(start) + 1e-6
-    diverged = ~(energy <= start + slack) | ~xp.isfinite(residual)
+    rounding = 100 * float(xp.finfo(start.dtype).eps) * (1 + abs(start))
+    diverged = ~(energy <= start + rounding) | ~xp.isfinite(residual)
     late = residual >= tolerance if tolerance is not None else xp.zeros_like(diverged)
     flags = to_numpy(xp.stack([diverged, late]))
     if not flags.any():

@@ -18,13 +18,18 @@ STYLE = {
 }
 
 
-def _figure(**options):
-    """A new figure in the house style; no pyplot, so no window and no global state."""
+def need_matplotlib():
+    """Raise an ImportError that says what to install; nothing if matplotlib is there."""
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure
     except ImportError as error:
         raise ImportError('pictures need matplotlib: pip install "minipc[tour]"') from error
-    return Figure(layout="constrained", **options)
+    return matplotlib.figure
+
+
+def _figure(**options):
+    """A new figure in the house style; no pyplot, so no window and no global state."""
+    return need_matplotlib().Figure(layout="constrained", **options)
 
 
 def save(figure, path):

@@ -180,6 +180,9 @@ def run(out="tour", json_path=None, say=print):
     -------
     dict                            what the JSON file holds
     """
+    plotting.need_matplotlib()
+    from .verify import verify  # noqa: F401  needs autograd: say so now, not after the training
+
     out, began = pathlib.Path(out), time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     say(f"minipc {__version__}, NumPy {np.__version__}, Python {platform.python_version()}")

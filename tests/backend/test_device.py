@@ -172,6 +172,25 @@ def test_a_tolerance_costs_one_synchronisation_in_ten_steps(rule, fake_device):
     assert syncs() == 3 + 4 + 1
 
 
+@pytest.mark.parametrize("rule", [spc, epc])
+def test_the_docstring_states_the_number_of_synchronisations(rule):
+    """The three that are measured above."""
+    assert "three synchronisations, whatever N" in " ".join(rule.gradient.__doc__.split())
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 6])
+def test_training_synchronises_a_few_times_a_batch(batch_size, fake_device):
+    """Once at the start; in a batch three for sPC, at most four for the loop; not once a sample or a parameter."""
+    net, p = setting("no precision")
+    x, y = (to_device(np.tile(a, (3, 1))) for a in (p.x, p.y))
+    options = {"rule": spc.gradient, "optimizer": pc.SGD(0.01), "epochs": 2, "progress": False}
+    with count_syncs() as syncs:
+        pc.fit(net, to_device(p.params), (x, y), batch_size=batch_size, **options)
+        batches = 2 * 6 // batch_size
+        assert (syncs() - 1) % batches == 0
+        assert (syncs() - 1) // batches <= 3 + 4
+
+
 def test_accuracy_and_comparison_of_device_arrays_equal_those_of_the_host(fake_device):
     """The two functions that end on the host: a number and a table."""
     net, p = setting("no precision")

@@ -123,6 +123,6 @@ def test_import_loads_nothing_it_does_not_need():
 
 
 def test_import_is_quick():
-    """Below 0.2 s with NumPy, the best of five new interpreters."""
-    code = "import time; t = time.perf_counter(); import minipc; print(time.perf_counter() - t)"
+    """Below 0.2 s of processor time with NumPy, the best of five new interpreters; other programs do not count."""
+    code = "import time; t = time.process_time(); import minipc; print(time.process_time() - t)"
     assert min(fresh(code) for _ in range(5)) < 0.2

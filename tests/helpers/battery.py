@@ -387,7 +387,7 @@ def backtrack(p, steps=6, share=0.45, shorten=0.3, lengthen=1.5, longest=1.0):
     for _ in range(steps):
         trial_energy, trial_g = look(e - lam * g)
         surplus = energy - share * lam * (g @ g) - trial_energy
-        if abs(surplus) < 1e-12 * (1 + energy):
+        if abs(surplus) < 1e-9 * (1 + energy):
             break
         if surplus > 0:
             ev = max(ev, (g - trial_g) @ g / (lam * (g @ g)))

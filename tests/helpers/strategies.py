@@ -87,7 +87,7 @@ ENTRIES = st.one_of(
 @st.composite
 def extreme_problems(draw, activations=ACTIVATIONS):
     """Raw entries: zeros, saturated units, weights of 20; dead units are welcome. Two or three blocks."""
-    shape = draw(shapes((2, 3), 4))
+    shape = draw(shapes((2, 3), 5))
     sizes, B = shape["sizes"], shape["B"]
 
     def raw(*dims):

@@ -16,19 +16,14 @@ from reference.problems import NONLINEAR, make
 
 SMOOTH = [name for name in NONLINEAR if "relu" not in name]
 MODES = {"fixed": 0.05, "power": "power", "adaptive": "adaptive"}
-WILD = make(
-    np.random.default_rng(0),
-    sizes=(3, 5, 4, 6, 2),
-    B=3,
-    activation="tanh",
-    output="tanh",
-    form="post",
-    loss="mse",
-    precision=None,
-    gain=1.5,
-)
 by_mode = pytest.mark.parametrize("step_size", MODES.values(), ids=MODES)
 noisy = pytest.mark.filterwarnings("ignore::minipc.InferenceWarning")
+
+
+def wild(seed):
+    """Large weights and an output that saturates, so that inference can circle but not explode."""
+    options = {"activation": "tanh", "output": "tanh", "form": "post", "loss": "mse", "precision": None}
+    return make(np.random.default_rng(seed), sizes=(3, 5, 4, 6, 2), B=3, gain=1.5, **options)
 
 
 def run(p, **options):
@@ -82,8 +77,8 @@ def test_the_safe_step_converges_where_a_fixed_one_circles_in_silence():
     """Saturated outputs bound the energy, so nothing warns; only residual and regime show that 0.5 is too long."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        circling = run(WILD, inference_steps=300, step_size=0.5)
-        safe = run(WILD, inference_steps=300)
+        circling = run(wild(0), inference_steps=300, step_size=0.5)
+        safe = run(wild(0), inference_steps=300)
     assert (circling.energy < circling.loss).all()
     assert (circling.residual > 0.1).all()
     assert (circling.regime < 0).all()
@@ -92,11 +87,11 @@ def test_the_safe_step_converges_where_a_fixed_one_circles_in_silence():
     assert (safe.energy < circling.energy).all()
 
 
-def test_a_long_unstable_run_says_so_without_a_warning_of_numpy():
+@noisy
+def test_a_long_unstable_run_says_so_without_an_overflow():
     """The regime is a product over the steps; that it is hugely negative is no error of arithmetic."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert (run(WILD, inference_steps=2000, step_size=0.5).regime < 0).all()
+    with np.errstate(over="raise"):
+        assert (run(wild(2), inference_steps=500, step_size=0.5).regime < -1e100).all()
 
 
 @by_mode
@@ -165,8 +160,8 @@ def test_the_curvature_of_a_linear_network_is_a_lower_bound(step_size, p):
     """At most the largest eigenvalue of the Hessian, by the closed form; at least its smallest."""
     ev = np.linalg.eigvalsh(cf.hessian_errors(p.params, p.precision))
     g = run(p, inference_steps=8, step_size=step_size)
-    assert (g.curvature <= ev.max() * (1 + 1e-10)).all()
-    assert (g.curvature >= ev.min() * (1 - 1e-10)).all()
+    assert (g.curvature <= ev.max() * (1 + 1e-7)).all()
+    assert (g.curvature >= ev.min() * (1 - 1e-7)).all()
 
 
 @noisy
@@ -178,7 +173,7 @@ def test_the_regime_of_a_fixed_step_is_the_relaxed_fraction_of_its_mode(share, p
     g = run(p, inference_steps=6, step_size=share / ev)
     assert_same(g.regime, 1 - abs(1 - share / ev * g.curvature) ** 6)
     assert (g.regime > 0).all()
-    assert (g.regime <= 1 - (1 - share) ** 6 + 1e-10).all()
+    assert (g.regime <= 1 - (1 - share) ** 6 + 1e-6).all()
 
 
 def test_the_regime_tells_backprop_from_equilibrium():

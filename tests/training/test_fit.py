@@ -254,3 +254,10 @@ def test_training_runs_without_tqdm(monkeypatch, capfd):
     monkeypatch.setitem(sys.modules, "tqdm", None)  # an import then fails
     assert np.array_equal(flat(train(progress=True)[0]), flat(train(progress=False)[0]))
     assert capfd.readouterr() == ("", "")
+
+
+def test_training_runs_with_the_real_tqdm(capfd):
+    """The calls fit it; the bar is for the terminal alone."""
+    pytest.importorskip("tqdm")
+    train(progress=True)
+    assert capfd.readouterr().out == ""

@@ -1,0 +1,77 @@
+"""The table of mistakes: every one is caught by the very check that the engine passes.
+
+A mutant must be *wrong*, by more than 1e-4 where the engine is right to 1e-10. That it raises an error proves
+nothing: an error from elsewhere would count as a catch.
+"""
+
+import collections
+
+import pytest
+
+import minipc
+from helpers.battery import BATTERY, CHECKS, GOOD, SQUARE, battery_error
+from helpers.checks import assert_live
+from minipc.mistakes import MISTAKES, PACKAGE, load
+
+SHAPES = {  # with distinct widths these do not run at all
+    "W is not transposed": "matmul",
+    "phi' sits one layer off, before W instead of after it (pre form)": "broadcast",
+}
+RULES = ("backprop", "blocks", "epc", "functions", "inference", "optim", "spc", "train")
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_every_mistake_is_caught(name):
+    """The engine passes the check of the mistake's equation at 1e-10; the mutant misses it by a million times that."""
+    equation, problems = MISTAKES[name].equation, SQUARE if name in SHAPES else GOOD
+    assert battery_error(minipc, equation, problems) < 1e-10
+    assert battery_error(load(name), equation, problems) > 1e-4
+
+
+@pytest.mark.parametrize("equation", BATTERY)
+def test_the_engine_and_its_clean_copy_pass_the_whole_battery(equation):
+    """Loading from source text changes nothing; both live, on rectangular and on square problems."""
+    for p in (*GOOD, *SQUARE):
+        assert_live(CHECKS[equation](minipc, p)[1])
+    for engine in (minipc, load()):
+        assert BATTERY[equation](engine) < 1e-10
+        assert battery_error(engine, equation, SQUARE) < 1e-10
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_product_of_the_wrong_shapes_needs_square_problems_to_run(name):
+    """With distinct widths NumPy refuses these two; square problems alone show that they are wrong."""
+    with pytest.raises(ValueError, match=SHAPES[name]):
+        BATTERY[MISTAKES[name].equation](load(name))
+
+
+def test_the_table_is_in_order():
+    """Names and substitutions are unique, every rule has mistakes, every equation has a check."""
+    assert len(MISTAKES) > 40
+    assert all(name == mistake.name for name, mistake in MISTAKES.items())
+    assert len({(m.module, m.old, m.new) for m in MISTAKES.values()}) == len(MISTAKES)
+    assert {m.module for m in MISTAKES.values()} == set(RULES)
+    assert {m.equation for m in MISTAKES.values()} <= CHECKS.keys()
+    per_rule = collections.Counter(m.equation.split(".")[0] for m in MISTAKES.values())
+    assert min(per_rule[family] for family in ("sPC", "ePC", "BP")) >= 5
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_one_line_that_is_there_once(name):
+    """The old text occurs exactly once in its module, and the new text is another."""
+    mistake = MISTAKES[name]
+    source = (PACKAGE / f"{mistake.module}.py").read_text(encoding="utf-8")
+    assert source.count(mistake.old) == 1
+    assert mistake.old != mistake.new
+    compile(source.replace(mistake.old, mistake.new), mistake.module, "exec")
+
+
+def test_loading_leaves_the_engine_alone():
+    """A mutant shares no module with minipc, and an unknown name is refused."""
+    mutant = load("the top-down term has the wrong sign")
+    assert mutant.spc is not minipc.spc
+    assert mutant.blocks.Dense is not minipc.Dense
+    assert battery_error(minipc, "sPC.4", GOOD) < 1e-10
+    assert load("the top-down term has the wrong sign") is mutant
+    with pytest.raises(KeyError):
+        load("no such mistake")

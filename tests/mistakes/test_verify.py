@@ -1,0 +1,90 @@
+"""The proof table of the package: it holds, and it stops holding when the engine is broken."""
+
+import numpy as np
+import pytest
+
+import minipc.verify as verify_module
+from helpers.battery import CHECKS
+from minipc import backprop, blocks, epc, functions, inference, spc
+from minipc.mistakes import load
+from minipc.verify import CLAIMS, verify
+
+MODULES = {"backprop": backprop, "blocks": blocks, "epc": epc, "functions": functions, "inference": inference, "spc": spc}
+BROKEN = [  # claim, mistake, module, the function that the mistake is in
+    ("S01", "the output delta has the wrong sign", "backprop", "gradient"),
+    ("S02", "the top-down term has the wrong sign", "spc", "_activity_gradient"),
+    ("S02", "the derivative is taken at the prediction, not at the state", "spc", "_activity_gradient"),
+    ("S03", "the weight gradient has the wrong sign", "spc", "local_gradient"),
+    ("S05", "the error is not added to the state", "epc", "_point"),
+    ("S06", "d has the wrong sign", "epc", "_error_gradient"),
+    ("S06", "e enters the recursion of d", "epc", "_error_gradient"),
+    ("S07", "the output error is counted twice", "epc", "_error_gradient"),
+    ("S09", "the weights follow the energy at fixed errors: backprop through the perturbed network", "epc", "weight_gradient"),
+    ("S02", "the precision is inverted", "spc", "weigh"),
+    ("S11", "the output error is counted twice", "epc", "_error_gradient"),
+    ("S16", "the output error is not penalised", "epc", "_error_gradient"),
+    ("S25", "d has the wrong sign", "epc", "_error_gradient"),
+]
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Every claim, three trials each: {id: row}."""
+    return {row["id"]: row for row in verify(trials=3)}
+
+
+@pytest.mark.parametrize("id", CLAIMS)
+def test_every_claim_holds_with_its_control(table, id):
+    """Within its tolerance, and a wrong version outside of it, in every trial."""
+    row = table[id]
+    assert row["holds"], row
+    assert row["trials"] == 3
+    assert row["worst"] <= row["tolerance"] < row["control"]
+    assert row["control"] > 1e-3
+
+
+@pytest.mark.parametrize(("id", "mistake", "module", "function"), BROKEN, ids=[f"{b[0]}: {b[1]}" for b in BROKEN])
+def test_a_broken_engine_is_found(monkeypatch, id, mistake, module, function):
+    """One function of the engine is the mutant's; the claim no longer holds."""
+    assert verify([id], trials=2)[0]["holds"]
+    monkeypatch.setattr(MODULES[module], function, getattr(getattr(load(mistake), module), function))
+    (row,) = verify([id], trials=2)
+    assert not row["holds"]
+    assert row["worst"] > max(row["tolerance"], 1e-4)
+
+
+@pytest.mark.parametrize("trial", [0, 2], ids=["in the first trial", "in the last trial"])
+def test_a_result_that_is_not_a_number_does_not_hold(monkeypatch, trial):
+    """NaN compares as false with everything: it must not slip through a maximum."""
+    results = [(0.0, 1.0)] * 3
+    for broken in ((np.nan, 1.0), (0.0, np.nan)):
+        results[trial] = broken
+        turn = iter(results)
+        monkeypatch.setitem(CLAIMS, "S01", CLAIMS["S01"]._replace(trial=lambda rng, turn=turn: next(turn)))
+        assert not verify(["S01"], trials=3)[0]["holds"]
+
+
+def test_a_control_that_does_not_differ_does_not_hold(monkeypatch):
+    """A check that cannot fail proves nothing, however small its error."""
+    monkeypatch.setitem(CLAIMS, "S01", CLAIMS["S01"]._replace(trial=lambda rng: (0.0, 1e-4)))
+    assert not verify(["S01"], trials=1)[0]["holds"]
+
+
+def test_the_table_is_reproducible_and_the_seed_draws_the_problems():
+    """A claim draws from its own generator, whatever else runs."""
+    alone, among = verify(["S06"], trials=2), verify(["S01", "S06"], trials=2)
+    assert alone[0] == among[1]
+    assert verify(["S06"], trials=2, seed=1)[0]["control"] != alone[0]["control"]
+
+
+def test_options_are_checked():
+    """Unknown claims and no trial at all are refused; rows are handed over one by one."""
+    with pytest.raises(ValueError, match="unknown claim S99"):
+        verify(["S99"])
+    with pytest.raises(ValueError, match="trials must be at least 1"):
+        verify(["S01"], trials=0)
+    rows = []
+    assert verify(["S35", "S01"], trials=1, on_row=rows.append) == rows
+    assert [row["id"] for row in rows] == ["S01", "S35"]
+    assert verify_module.CONTROL == 1e-3
+    assert CHECKS.keys() >= {"BP.4", "sPC.4", "ePC.4"}
