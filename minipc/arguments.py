@@ -68,7 +68,7 @@ def check_params(net, params):
         raise ValueError(
             f"params must have {L} dicts, one a block, got {len(params)} (parameters of another network?)"
         )
-    real = None
+    real = first = home = None
     for l, (block, p) in enumerate(zip(net.blocks, params, strict=True), start=1):
         if not isinstance(p, dict):
             raise TypeError(f"params[{l - 1}] must be a dict, got {type(p).__name__}")
@@ -98,7 +98,7 @@ def check_array(symbol, value, kinds):
     """``value`` is an array of one of the dtype ``kinds`` (NumPy's letters)."""
     if not is_array(value):
         raise TypeError(f"{symbol} must be a NumPy or CuPy array, got {type(value).__name__}")
-    if value.dtype.kind not in kinds or value.dtype.itemsize < 4 * (value.dtype.kind in "fc"):
+    if value.dtype.kind not in kinds or (value.dtype.kind in "fc" and value.dtype.char not in "fdFD"):
         hint = " (scale integers to floats first, e.g. pixels / 16)" if value.dtype.kind in "iub" else ""
         raise TypeError(f"{symbol} must hold {_KINDS[kinds]}, got {value.dtype}{hint}")
 
@@ -120,27 +120,54 @@ def cast(value, real):
 def prepare(net, params, x, y):
     """Check parameters, input and target before any work; returns ``x (B, n[0])``, ``y (B, n[L])`` to compute with.
 
-    Integer labels become one-hot rows. Raises ValueError or TypeError, naming the symbol, what was
-    expected and what was given. Costs one synchronisation on a device (are all values in range?).
+    Integer labels become one-hot rows; ``y`` None stays None only in :func:`prepare_layers`. Raises
+    ValueError or TypeError, naming the symbol, what was expected and what was given. Costs one
+    synchronisation on a device (are all values in range?).
     """
-    x = prepare_input(net, params, x)
-    check_array("y", y, kinds="fciub")
-    check_module("y", y, params)
-    n, classes = net.blocks[-1].n_out, net.loss.name == "cross_entropy"
-    labels = y if classes and y.ndim == 1 else None
-    if labels is not None and y.dtype.kind not in "iu":
-        raise TypeError(f"y as labels must be integers, got {y.dtype}")
-    expected = (len(x),) if labels is not None else (len(x), n)
-    if y.shape != expected:
-        also = f" or labels {(len(x),)}" if classes and labels is None else ""
-        raise ValueError(f"y must have shape {expected}{also} for x of shape {x.shape}; got {y.shape}")
-    y = cast(y if labels is None else one_hot(labels, n), x.real.dtype)
-    check_values(net, x, y, labels)
+    x = prepare_shape(net, params, x)
+    y, tests = prepare_target(net, params, x, y)
+    check_values([("x must be finite", array_module(x).isfinite(x), x), *tests])
     return x, y
 
 
 def prepare_input(net, params, x):
-    """The part of :func:`prepare` that is about ``params`` and ``x``, without a look at the values."""
+    """The part of :func:`prepare` that is about ``params`` and ``x``."""
+    x = prepare_shape(net, params, x)
+    check_values([("x must be finite", array_module(x).isfinite(x), x)])
+    return x
+
+
+def prepare_layers(net, params, x, y, symbol, free, precision_check):
+    """Check a verb's arguments: as :func:`prepare`, and states or errors of the layers 1..L-1, one (B, n[l]) each.
+
+    Entry 0 of ``free`` is not looked at; ``y`` may be None. Returns ``free, x, y`` to compute with and what
+    ``precision_check()`` returns. One synchronisation for all values.
+    """
+    x = prepare_shape(net, params, x)
+    L, sizes, xp = len(net.blocks), net.sizes, array_module(x)
+    y, tests = (None, []) if y is None else prepare_target(net, params, x, y)
+    if not isinstance(free, list | tuple):
+        raise TypeError(f"{symbol} must be a list {symbol}[0..{L - 1}], got {type(free).__name__}")
+    if len(free) != L:
+        raise ValueError(
+            f"{symbol} must be a list {symbol}[0..{L - 1}] for {L} blocks, got {len(free)} entries"
+        )
+    found = [free[0]]
+    tests = [("x must be finite", xp.isfinite(x), x), *tests]
+    for l in range(1, L):
+        name, value = f"{symbol}[{l}]", free[l]
+        check_array(name, value, kinds="fc")
+        if value.shape != (len(x), sizes[l]):
+            raise ValueError(f"{name} must have shape {(len(x), sizes[l])}, got {value.shape}")
+        check_module(name, value, params)
+        found.append(cast(value, x.real.dtype))
+        tests.append((f"{name} must be finite", xp.isfinite(found[l]), found[l]))
+    check_values(tests)
+    return found, x, y, precision_check()
+
+
+def prepare_shape(net, params, x):
+    """``params`` and ``x`` without a look at the values; ``x`` in the precision of the parameters."""
     real = check_params(net, params)
     check_array("x", x, kinds="fc")
     n = net.blocks[0].n_in
@@ -152,23 +179,29 @@ def prepare_input(net, params, x):
     return cast(x, real)
 
 
-def prepare_layers(net, params, symbol, free, x):
-    """Check states or errors of the layers 1..L-1, one (B, n[l]) each; ``free`` has an entry 0 that is not looked at."""
-    L, sizes = len(net.blocks), net.sizes
-    if not isinstance(free, list | tuple):
-        raise TypeError(f"{symbol} must be a list {symbol}[0..{L - 1}], got {type(free).__name__}")
-    if len(free) != L:
-        raise ValueError(
-            f"{symbol} must be a list {symbol}[0..{L - 1}] for {L} blocks, got {len(free)} entries"
-        )
-    found = [free[0]]
-    for l in range(1, L):
-        check_array(f"{symbol}[{l}]", free[l], kinds="fc")
-        if free[l].shape != (len(x), sizes[l]):
-            raise ValueError(f"{symbol}[{l}] must have shape {(len(x), sizes[l])}, got {free[l].shape}")
-        check_module(f"{symbol}[{l}]", free[l], params)
-        found.append(cast(free[l], x.real.dtype))
-    return found
+def prepare_target(net, params, x, y):
+    """``y`` as rows in the precision of ``x``, and the tests that its values have to pass."""
+    check_array("y", y, kinds="fciub")
+    check_module("y", y, params)
+    n, classes, xp = net.blocks[-1].n_out, net.loss.name == "cross_entropy", array_module(y)
+    labels = classes and y.ndim == 1
+    if labels and y.dtype.kind not in "iu":
+        raise TypeError(f"y as labels must be integers, got {y.dtype}")
+    expected = (len(x),) if labels else (len(x), n)
+    if y.shape != expected:
+        also = f" or labels {(len(x),)}" if classes and not labels else ""
+        raise ValueError(f"y must have shape {expected}{also} for x of shape {x.shape}; got {y.shape}")
+    if labels:
+        tests = [(f"y must hold labels 0..{n - 1}", (y >= 0) & (y < n), y)]
+        return cast(one_hot(y, n), x.real.dtype), tests
+    y = cast(y, x.real.dtype)
+    tests = [("y must be finite", xp.isfinite(y), y)]
+    if classes:  # (LOSS.2): y - softmax is the derivative only then
+        total = y.real.sum(axis=1)
+        off = total - 1
+        tests.append(("y must be rows that sum to one, or integer labels", off * off < 1e-6, total))
+        tests.append(("y must not be negative: logits go into the network, not into y", y.real >= 0, y))
+    return y, tests
 
 
 def one_hot(labels, n):
@@ -186,20 +219,9 @@ def check_module(symbol, value, params):
         )
 
 
-def check_values(net, x, y=None, labels=None):
-    """Finite input and target, labels in range, distributions that sum to one: one synchronisation for all."""
-    xp = array_module(x)
-    tests = [("x must be finite", xp.isfinite(x), x)]  # message, what holds where, the values it is about
-    if labels is not None:
-        n = net.blocks[-1].n_out
-        tests.append((f"y must hold labels 0..{n - 1}", (labels >= 0) & (labels < n), labels))
-    elif y is not None:
-        tests.append(("y must be finite", xp.isfinite(y), y))
-        if net.loss.name == "cross_entropy":  # (LOSS.2): y - softmax is the derivative only then
-            total = y.real.sum(axis=1)
-            off = total - 1
-            tests.append(("y must be rows that sum to one, or integer labels", off * off < 1e-6, total))
-            tests.append(("y must not be negative: logits go into the network, not into y", y.real >= 0, y))
+def check_values(tests):
+    """Tests are (message, where it holds, the values it is about), (B, ...): one synchronisation for all of them."""
+    xp = array_module(tests[0][1])
     if bool(xp.stack([holds.all() for _, holds, _ in tests]).all()):
         return
     for message, holds, value in tests:

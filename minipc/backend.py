@@ -39,7 +39,7 @@ def as_backend(tree, *, like):
 
     Parameters
     ----------
-    tree : array, or nested lists, tuples and dicts of arrays    ``None`` stays ``None``
+    tree : array, or nested lists, tuples and dicts of arrays    anything else stays as it is
     like : array                                                 only its module counts; dtypes are kept
 
     Examples
@@ -48,13 +48,13 @@ def as_backend(tree, *, like):
     >>> as_backend([{"W": np.zeros((4, 3))}], like=x)[0]["W"].shape
     (4, 3)
     """
-    if tree is None:
-        return None
     if isinstance(tree, dict):
         return {key: as_backend(value, like=like) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
         moved = [as_backend(value, like=like) for value in tree]
         return type(tree)(*moved) if hasattr(tree, "_fields") else type(tree)(moved)
+    if not is_array(tree):
+        return tree
     xp = array_module(like)
     return to_numpy(tree) if xp is np else xp.asarray(tree)
 

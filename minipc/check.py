@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .backend import to_numpy
+from .backend import is_array, to_numpy
 
 
 class Row(NamedTuple):
@@ -79,7 +79,8 @@ def compare(g, other) -> Comparison:
         a = actual[name]
         if a.shape != x.shape:
             raise ValueError(f"{name} must have shape {x.shape}, got {a.shape}")
-        rows.append(_row(name, a, x))
+        with np.errstate(all="ignore"):  # what is not finite is reported, not warned of
+            rows.append(_row(name, a, x))
     return Comparison(rows)
 
 
@@ -119,6 +120,8 @@ def _leaves(tree, name=""):
         for i, value in enumerate(tree):
             found.update(_leaves(value, f"{name}[{i + shift}]"))
         return found
+    if not is_array(tree):
+        raise TypeError(f"{name or 'a gradient'} must be made of arrays, got {type(tree).__name__}")
     return {name or "array": to_numpy(tree)}
 
 

@@ -93,7 +93,10 @@ class Inference(NamedTuple):
 
 def feedforward(net, params, x):
     """Errors e[1..L-1] = 0, the start of inference: the derived states are the feedforward pass, Eq. (ePC.1)."""
-    x = prepare_input(net, params, x)
+    return _zeros(net, params, prepare_input(net, params, x))
+
+
+def _zeros(net, params, x):
     xp = array_module(x)
     dtype = xp.result_type(x, *(value for p in params for value in p.values()))
     return [None, *(xp.zeros((len(x), block.n_out), dtype) for block in net.blocks[:-1])]
@@ -106,8 +109,7 @@ def states_from_errors(net, params, e, x):
 
 def _prepare(net, params, e, x, y, precision):
     """Errors, input, target and precisions, checked and ready to compute with."""
-    x, y = (prepare_input(net, params, x), None) if y is None else prepare(net, params, x, y)
-    return prepare_layers(net, params, "e", e, x), x, y, check_precision(net, params, precision)
+    return prepare_layers(net, params, x, y, "e", e, lambda: check_precision(net, params, precision))
 
 
 def energy(net, params, e, x, y, precision=None):
@@ -253,7 +255,7 @@ def _infer(net, params, e, x, y, Pi, inference_steps, step_size, tolerance, reco
         if adaptive:
             lam = xp.where(keep, xp.minimum(LENGTHEN * lam, LONGEST), SHORTEN * lam)  # (EPS.1)
     else:
-        step = inference_steps
+        step = int(inference_steps)
     if adaptive:
         at = _point(net, params, e, x, y, Pi, first)  # the last trial may have been taken back
     record(step, at.s, at, last=True)
@@ -432,7 +434,7 @@ def gradient(
     check_options(inference_steps, step_size, tolerance, record_every, words=("adaptive", "power"))
     x, y = prepare(net, params, x, y)
     Pi = check_precision(net, params, precision)
-    e = feedforward(net, params, x)
+    e = _zeros(net, params, x)
     run, at, loss = _infer(net, params, e, x, y, Pi, inference_steps, step_size, tolerance, record_every)
     return Gradient(
         local_gradient(net, params, at),

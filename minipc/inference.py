@@ -84,9 +84,8 @@ def check_precision(net, params, precision):
     if len(precision) != L:
         raise ValueError(f"precision must have {L} entries, one a block, got {len(precision)}")
     if net.loss.name == "cross_entropy" and precision[-1] is not None:
-        raise ValueError(
-            f"Pi[{L}] must be None: cross_entropy has no output precision (BP.3); got {precision[-1]!r}"
-        )
+        given = precision[-1] if is_number(precision[-1]) else type(precision[-1]).__name__
+        raise ValueError(f"Pi[{L}] must be None: cross_entropy has no output precision (BP.3); got {given}")
     Pi = [None]
     for l, (block, value) in enumerate(zip(net.blocks, precision, strict=True), start=1):
         symbol, n = f"Pi[{l}]", block.n_out
@@ -112,7 +111,7 @@ def check_precision(net, params, precision):
 
 def _check_positive(symbol, value):
     if not np.isfinite(value).all():
-        raise ValueError(f"{symbol} must be finite, got {value.min()}..{value.max()}")
+        raise ValueError(f"{symbol} must be finite, got {value[~np.isfinite(value)][0]}")
     if value.ndim < 2:
         if not (value > 0).all():
             raise ValueError(f"{symbol} must be positive, got {value.min()}")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np  # host only: random numbers and files
 
-from .arguments import check_params, check_values, check_word, float_dtype, generator, prepare_input
+from .arguments import check_params, check_word, float_dtype, generator, prepare_input
 from .backend import Array, array_module, to_numpy
 from .blocks import BLOCKS
 from .files import replacing
@@ -111,7 +111,6 @@ class Network:
     def forward(self, params, x):
         """Prediction of the network, Eq. (BP.1); ``x (B, n[0]) -> (B, n[L])``. Cost O(B P)."""
         x = prepare_input(self, params, x)
-        check_values(self, x)
         for block, p in zip(self.blocks, params, strict=True):
             x, _ = block.forward(p, x)  # (BP.1)
         return x

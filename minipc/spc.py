@@ -102,8 +102,10 @@ def _prepare(net, params, s, y, precision):
     """States, target and precisions, checked and ready to compute with."""
     if not isinstance(s, list | tuple) or not s:
         raise TypeError(f"s must be a list s[0..{len(net.blocks) - 1}] of arrays, got {type(s).__name__}")
-    x, y = (prepare_input(net, params, s[0]), None) if y is None else prepare(net, params, s[0], y)
-    return [x, *prepare_layers(net, params, "s", s, x)[1:]], y, check_precision(net, params, precision)
+    s, x, y, Pi = prepare_layers(
+        net, params, s[0], y, "s", s, lambda: check_precision(net, params, precision)
+    )
+    return [x, *s[1:]], y, Pi
 
 
 def _errors(net, params, s, y, Pi, first=None):
@@ -228,7 +230,7 @@ def _infer(net, params, s, y, Pi, first, inference_steps, step_size, tolerance, 
         s = [s[0], *(v - step_size * g for v, g in zip(s[1:], gradient[1:], strict=True))]  # (sPC.5)
         now, gradient = look(s)  # the errors belong to the new states
     else:
-        step = inference_steps
+        step = int(inference_steps)
     record(step, s, now, last=True)
     energy = total_energy(net, now, y)
     residual = norm_squared(gradient, energy) ** 0.5
@@ -274,7 +276,7 @@ def gradient(
 
     Notes
     -----
-    Cost: N + 1 forward and backward passes, O(N B P) time. On a device two synchronisations, whatever N.
+    Cost: N + 1 forward and backward passes, O(N B P) time. On a device three synchronisations, whatever N.
     Derivation: reference/equations.md.  Source: Whittington & Bogacz (2017).
 
     Examples

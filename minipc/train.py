@@ -55,7 +55,8 @@ def fit(
 
     Notes
     -----
-    One update is the optimiser's step on ``grads / B``. One synchronisation per batch on a device.
+    One update is the optimiser's step on ``grads / B``. On a device a few synchronisations a batch: the
+    rule's own, one look at its result, and the copies for the history.
     """
     x, y = _pair("data", data)
     check_count("epochs", epochs, least=1)
@@ -66,7 +67,10 @@ def fit(
         raise TypeError(f"optimizer must be one such as minipc.Adam(1e-3), got {optimizer!r}")
     prepare(net, params, x, y)
     if validation is not None:
-        prepare(net, params, *_pair("validation", validation))
+        try:
+            prepare(net, params, *_pair("validation", validation))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"validation: {error}") from None
     x = cast(x, real_dtype(params[0]["W"].dtype))  # once, not in every batch
     rng, state, N = generator(seed), optimizer.init(params), len(x)
     history = {"loss": [], "energy": [], "seconds": [], "validation_loss": [], "validation_accuracy": []}
@@ -130,11 +134,13 @@ def _mean(batches):
 
 def _check_finite(net, params, x, g):
     """Stop with the place where a value that is not finite first appeared; one synchronisation."""
-    check_loss(net, params, x, g.loss)
+    if not hasattr(g, "grads"):
+        raise TypeError(f"rule must return a Gradient, got {type(g).__name__}")
     xp = array_module(g.loss)
     leaves = [(f"{k}[{l}]", l, v) for l, p in enumerate(g.grads, start=1) for k, v in p.items()]
-    if bool(xp.stack([xp.isfinite(v).all() for _, _, v in leaves]).all()):
+    if bool(xp.stack([xp.isfinite(v).all() for v in (g.loss, *(v for _, _, v in leaves))]).all()):
         return
+    check_loss(net, params, x, g.loss)
     symbol, l, _ = next(leaf for leaf in leaves if not np.isfinite(to_numpy(leaf[2])).all())
     raise FloatingPointError(
         f"the loss is finite, but the gradient of {symbol} of block {l} ({net.blocks[l - 1].formula}) is not"

@@ -127,10 +127,10 @@ CALLS = {
     "backprop.gradient, labels": Call(
         lambda net, p: backprop.gradient(net, p.params, p.x, p.y.argmax(axis=1)), 2, False, ("no precision",)
     ),
-    "spc.feedforward": Call(lambda net, p: spc.feedforward(net, p.params, p.x), weighs=False),
+    "spc.feedforward": Call(lambda net, p: spc.feedforward(net, p.params, p.x), 1, weighs=False),
     "spc.errors": Call(_verb(spc, "errors", "s", "y"), 1),
     "spc.energy": Call(_verb(spc, "energy", "s", "y"), 1),
-    "spc.energy, free output": Call(lambda net, p: spc.energy(net, p.params, p.s, None, p.precision)),
+    "spc.energy, free output": Call(lambda net, p: spc.energy(net, p.params, p.s, None, p.precision), 1),
     "spc.activity_gradient": Call(_verb(spc, "activity_gradient", "s", "y"), 1),
     "spc.weight_gradient": Call(_verb(spc, "weight_gradient", "s", "y"), 1),
     "spc.infer": Call(_verb(spc, "infer", "s", "y", **FIVE), 3),
@@ -138,12 +138,12 @@ CALLS = {
     "spc.gradient": Call(_verb(spc, "gradient", "x", "y", **FIVE), 3),
     "spc.gradient, recorded": Call(_verb(spc, "gradient", "x", "y", **FIVE, record_every=2), 3),
     "spc.gradient, tolerance": Call(_verb(spc, "gradient", "x", "y", **FIVE, tolerance=1e3), 4),
-    "epc.feedforward": Call(lambda net, p: epc.feedforward(net, p.params, p.x), weighs=False),
+    "epc.feedforward": Call(lambda net, p: epc.feedforward(net, p.params, p.x), 1, weighs=False),
     "epc.states_from_errors": Call(
-        lambda net, p: epc.states_from_errors(net, p.params, p.e, p.x), weighs=False
+        lambda net, p: epc.states_from_errors(net, p.params, p.e, p.x), 1, weighs=False
     ),
     "epc.energy": Call(_verb(epc, "energy", "e", "x", "y"), 1),
-    "epc.energy, free output": Call(lambda net, p: epc.energy(net, p.params, p.e, p.x, None, p.precision)),
+    "epc.energy, free output": Call(lambda net, p: epc.energy(net, p.params, p.e, p.x, None, p.precision), 1),
     "epc.error_gradient": Call(_verb(epc, "error_gradient", "e", "x", "y"), 1),
     "epc.weight_gradient": Call(_verb(epc, "weight_gradient", "e", "x", "y"), 1),
     "epc.largest_eigenvalue": Call(_largest, 1),

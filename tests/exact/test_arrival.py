@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from helpers.battery import network
 from helpers.checks import assert_differ, assert_live, assert_same
 from helpers.strategies import problems
+from hypothesis import given
+from hypothesis import strategies as st
+
 from minipc import spc
 from reference import autograd_oracles as ad
 
@@ -17,7 +17,9 @@ noisy = pytest.mark.filterwarnings("ignore::minipc.InferenceWarning")  # a step 
 def errors_of_the_run(p, lam):
     """eps[l] at every step k = 0..L-1 from the feedforward point."""
     net, s = network(p), spc.feedforward(network(p), p.params, p.x)
-    run = spc.infer(net, p.params, s, p.y, p.precision, inference_steps=len(p.layers) - 1, step_size=lam, record_every=1)
+    run = spc.infer(
+        net, p.params, s, p.y, p.precision, inference_steps=len(p.layers) - 1, step_size=lam, record_every=1
+    )
     return [spc.errors(net, p.params, s, p.y, p.precision).eps for s in run.recording.states]
 
 
@@ -45,6 +47,9 @@ def test_silence_then_the_first_arrival(p, lam):
 @given(problems(depth=(3, 4), precisions=("scalar",), losses=("mse",)))
 def test_the_law_without_the_precisions_on_the_way_is_wrong(p):
     """Control of S20: the product of the precisions matters, from the second layer below the output on."""
-    with_precisions, without = law(p, 0.5), law(p._replace(precision=[None] * (len(p.layers) - 1) + p.precision[-1:]), 0.5)
+    with_precisions, without = (
+        law(p, 0.5),
+        law(p._replace(precision=[None] * (len(p.layers) - 1) + p.precision[-1:]), 0.5),
+    )
     assert_differ(without[:-1], with_precisions[:-1], min_rel=1e-4)
     assert_same(without[-1], with_precisions[-1])

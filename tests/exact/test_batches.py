@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-
 from helpers.battery import LAM, flat, network, samples, zero_errors
 from helpers.checks import assert_differ, assert_live, assert_same
-from helpers.strategies import problems
+from helpers.strategies import fewer, problems
+from hypothesis import given
+
 from minipc import backprop, epc, spc
 
 pytestmark = pytest.mark.filterwarnings("ignore::minipc.InferenceWarning")
@@ -14,9 +14,15 @@ pytestmark = pytest.mark.filterwarnings("ignore::minipc.InferenceWarning")
 N = 4
 RULES = {
     "backprop": lambda p: backprop.gradient(network(p), p.params, p.x, p.y),
-    "sPC": lambda p: spc.gradient(network(p), p.params, p.x, p.y, p.precision, inference_steps=N, step_size=LAM),
-    "ePC fixed": lambda p: epc.gradient(network(p), p.params, p.x, p.y, p.precision, inference_steps=N, step_size=LAM),
-    "ePC power": lambda p: epc.gradient(network(p), p.params, p.x, p.y, p.precision, inference_steps=N, step_size="power"),
+    "sPC": lambda p: spc.gradient(
+        network(p), p.params, p.x, p.y, p.precision, inference_steps=N, step_size=LAM
+    ),
+    "ePC fixed": lambda p: epc.gradient(
+        network(p), p.params, p.x, p.y, p.precision, inference_steps=N, step_size=LAM
+    ),
+    "ePC power": lambda p: epc.gradient(
+        network(p), p.params, p.x, p.y, p.precision, inference_steps=N, step_size="power"
+    ),
     "ePC adaptive": lambda p: epc.gradient(network(p), p.params, p.x, p.y, p.precision, inference_steps=N),
 }
 by_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
@@ -24,7 +30,9 @@ by_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 
 def per_sample(g):
     """Everything of a result that belongs to single samples, the states in the place of the errors they imply."""
-    rest = None if g.residual is None else 1 + g.residual  # near the equilibrium it is a difference of large numbers
+    rest = (
+        None if g.residual is None else 1 + g.residual
+    )  # near the equilibrium it is a difference of large numbers
     fields = g.loss, g.energy, g.states, g.errors[-1], rest, g.step_size
     return [field for field in fields if field is not None]
 
@@ -40,6 +48,7 @@ def take(tree, index):
 
 
 @by_rule
+@fewer(3)
 @given(p=problems(depth=(1, 4), widest=7))
 def test_a_batch_is_a_stack_of_single_samples(rule, p):
     """Every per-sample number is that of the sample alone; gradients are sums over the samples."""
@@ -47,12 +56,17 @@ def test_a_batch_is_a_stack_of_single_samples(rule, p):
     for b, g in enumerate(alone):
         assert_same(take(per_sample(whole), slice(b, b + 1)), per_sample(g))
         if g.curvature is not None:  # a quotient of small differences
-            assert_same([whole.curvature[b : b + 1], 2 - whole.regime[b : b + 1]], [g.curvature, 2 - g.regime], rtol=1e-6)
+            assert_same(
+                [whole.curvature[b : b + 1], 2 - whole.regime[b : b + 1]],
+                [g.curvature, 2 - g.regime],
+                rtol=1e-6,
+            )
     assert_live(flat(whole.grads))
     assert_same(flat(whole.grads), sum(flat(g.grads) for g in alone))
 
 
 @by_rule
+@fewer(3)
 @given(p=problems(depth=(1, 4), widest=7))
 def test_the_order_of_the_samples_does_not_matter(rule, p):
     """Reversed: the same per-sample numbers in the new order, the same gradient."""
@@ -63,6 +77,7 @@ def test_the_order_of_the_samples_does_not_matter(rule, p):
 
 
 @by_rule
+@fewer(3)
 @given(p=problems(depth=(1, 4), widest=7))
 def test_three_copies_give_three_times_the_gradient(rule, p):
     """S36: and the same states, so a step size means the same at every batch size."""
@@ -72,6 +87,7 @@ def test_three_copies_give_three_times_the_gradient(rule, p):
 
 
 @by_rule
+@fewer(3)
 @given(p=problems(depth=(2, 4), widest=7))
 def test_a_sample_does_not_feel_its_neighbour(rule, p):
     """Another first sample changes its own numbers and no other's."""

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-
 from helpers.battery import network, oracle, sample, zero_errors
 from helpers.checks import assert_differ, assert_live, assert_same
-from helpers.strategies import problems
+from helpers.strategies import fewer, problems
+from hypothesis import given
+
 from minipc import epc, spc
 from minipc.inference import check_precision, local_gradient
 from reference import autograd_oracles as ad
@@ -22,7 +22,10 @@ def test_both_coordinates_have_the_same_energy_and_weight_gradient(p):
     s = epc.states_from_errors(net, p.params, p.e, p.x)
     assert_live([s, p.e])
     assert_same(spc.errors(net, p.params, s, p.y, p.precision).eps[1:-1], p.e[1:], rtol=1e-12)
-    a = spc.energy(net, p.params, s, p.y, p.precision), spc.weight_gradient(net, p.params, s, p.y, p.precision)
+    a = (
+        spc.energy(net, p.params, s, p.y, p.precision),
+        spc.weight_gradient(net, p.params, s, p.y, p.precision),
+    )
     b = [f(net, p.params, p.e, p.x, p.y, p.precision) for f in (epc.energy, epc.weight_gradient)]
     assert_same(list(a), b)
     start = epc.states_from_errors(net, p.params, epc.feedforward(net, p.params, p.x), p.x)
@@ -60,7 +63,7 @@ def test_the_gradient_in_the_errors_is_accumulated_from_above(p):
 
 
 @given(problems(depth=(3, 4), widest=6, activations=SMOOTH))
-@settings(max_examples=30)
+@fewer(3)
 def test_an_epc_step_is_a_preconditioned_spc_step(p):
     """S08, Eq. (ePC.8): -lam M M^T dE/ds, with a remainder that falls by ten in a decade."""
     p = sample(p, 0)
@@ -94,6 +97,7 @@ def test_local_and_direct_weight_gradient_differ_by_that_of_the_error_gradient(p
     assert_differ(local[:-1], direct[:-1])
 
 
+@pytest.mark.filterwarnings("ignore::minipc.InferenceWarning")  # one step may be too long
 @given(problems(depth=(2, 4), precisions=(None,)))
 def test_one_step_of_epc_is_backprop_times_the_step_in_the_first_layer(p):
     """S25, Eq. (ePC.11): e = -lam delta and dE/dW_1 = lam dLoss/dW_1 exactly; the output is not scaled."""

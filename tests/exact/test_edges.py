@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-
 from helpers.battery import CHECKS, LAM, fixed, network, oracle
 from helpers.checks import assert_live, assert_same, leaves, worst_error
-from helpers.strategies import problems
+from helpers.strategies import fewer, problems
+from hypothesis import given
+
 from minipc import backprop, epc, mistakes, spc
 from reference import autograd_oracles as ad
 
@@ -20,6 +20,7 @@ by_rule = pytest.mark.parametrize(("rule", "step_size"), PC.values(), ids=PC)
 
 
 @by_rule
+@fewer(3)
 @given(p=problems(precisions=(None, "unit")))
 def test_no_step_leaves_the_feedforward_point(rule, step_size, p):
     """The energy is the loss, hidden gradients are exactly zero, the output's is backprop's."""
@@ -35,6 +36,7 @@ def test_no_step_leaves_the_feedforward_point(rule, step_size, p):
 
 
 @by_rule
+@fewer(3)
 @given(p=problems(depth=(1, 1)))
 def test_one_block_has_nothing_to_infer(rule, step_size, p):
     """Every rule is backprop with the output precision, at rest from the start, after any number of steps."""
@@ -42,7 +44,14 @@ def test_one_block_has_nothing_to_infer(rule, step_size, p):
     expected = ad.loss_gradient(p.layers, p.params, p.x, p.y, p.loss, top)
     for steps in (0, 1, 12):
         g = rule.gradient(
-            network(p), p.params, p.x, p.y, p.precision, inference_steps=steps, step_size=step_size, tolerance=1e-12
+            network(p),
+            p.params,
+            p.x,
+            p.y,
+            p.precision,
+            inference_steps=steps,
+            step_size=step_size,
+            tolerance=1e-12,
         )
         assert_live(expected)
         assert_same(g.grads, expected)
@@ -75,7 +84,9 @@ def test_results_have_the_promised_shapes(rule, step_size):
     p = fixed((3, 5, 4, 6, 2), B=1)[0]
     g = rule.gradient(network(p), p.params, p.x, p.y, p.precision, inference_steps=2, step_size=step_size)
     assert g.loss.shape == g.energy.shape == g.residual.shape == (1,)
-    assert [{k: v.shape for k, v in q.items()} for q in g.grads] == [{k: v.shape for k, v in q.items()} for q in p.params]
+    assert [{k: v.shape for k, v in q.items()} for q in g.grads] == [
+        {k: v.shape for k, v in q.items()} for q in p.params
+    ]
     assert [v.shape for v in g.states] == [(1, n) for n in p.sizes[:-1]]
     assert g.errors[0] is None
     assert [v.shape for v in g.errors[1:]] == [(1, n) for n in p.sizes[1:]]

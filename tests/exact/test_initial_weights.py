@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from helpers.checks import assert_differ, assert_same
+
 from minipc import Dense, Network
 
 SHAPES = [(300, 500), (500, 300)]
@@ -17,7 +17,9 @@ def weights(n_in, n_out, seed=0, **options):
     return p["W"]
 
 
-@pytest.mark.parametrize(("init", "variance"), [("xavier", lambda a, b: 2 / (a + b)), ("kaiming", lambda a, b: 2 / a)])
+@pytest.mark.parametrize(
+    ("init", "variance"), [("xavier", lambda a, b: 2 / (a + b)), ("kaiming", lambda a, b: 2 / a)]
+)
 @pytest.mark.parametrize(("n_in", "n_out"), SHAPES)
 def test_the_variance_is_that_of_the_paper(init, variance, n_in, n_out):
     """150,000 entries: their variance is known to 0.4 percent (one standard deviation); mean and kurtosis are a normal's."""

@@ -116,9 +116,7 @@ def prediction(engine, p):
 def _vjp(engine, p):
     """(J^T v, parameter gradient) of every block."""
     net = network(p, engine)
-    return [
-        f.vjp(q, f.forward(q, s)[1], v) for f, (_, q, s, v) in zip(net.blocks, by_block(p), strict=True)
-    ]
+    return [f.vjp(q, f.forward(q, s)[1], v) for f, (_, q, s, v) in zip(net.blocks, by_block(p), strict=True)]
 
 
 @check("BP.2")
@@ -145,9 +143,9 @@ def forward_mode(engine, p):
         actual += [f.jvp(q, tape, s_dot), f.jvp(q, tape, s_dot, q_dot)]
         expected += [
             make_jvp(lambda s, layer=layer, q=q: ad.predict(layer, q, s))(s)(s_dot)[1],
-            make_jvp(lambda c, layer=layer: ad.predict(layer, {"W": c[0], "b": c[1]}, c[2]))((q["W"], q["b"], s))(
-                (q_dot["W"], q_dot["b"], s_dot)
-            )[1],
+            make_jvp(lambda c, layer=layer: ad.predict(layer, {"W": c[0], "b": c[1]}, c[2]))(
+                (q["W"], q["b"], s)
+            )((q_dot["W"], q_dot["b"], s_dot))[1],
         ]
     return actual, expected
 
@@ -158,7 +156,12 @@ def backpropagation(engine, p):
     g = engine.backprop.gradient(network(p, engine), p.params, p.x, p.y)
     *states, yhat = ad.feedforward(p.layers, p.params, p.x)
     arrows = [-delta for delta in oracle(ad.deltas, p, p.x, p.y, precision=False)[1:]]
-    expected = oracle(ad.loss_gradient, p, p.x, p.y, precision=False), ad.loss_value(p.loss, yhat, p.y), states, arrows
+    expected = (
+        oracle(ad.loss_gradient, p, p.x, p.y, precision=False),
+        ad.loss_value(p.loss, yhat, p.y),
+        states,
+        arrows,
+    )
     return [g.grads, g.loss, g.states, g.errors[1:]], list(expected)
 
 
@@ -215,7 +218,9 @@ def descend(gradient, start, step_size=LAM, steps=N):
 @check("sPC.5")
 def relaxed_states(engine, p):
     """States after a few steps."""
-    run = engine.spc.infer(network(p, engine), p.params, p.s, p.y, p.precision, inference_steps=N, step_size=LAM)
+    run = engine.spc.infer(
+        network(p, engine), p.params, p.s, p.y, p.precision, inference_steps=N, step_size=LAM
+    )
     return run.s, descend(lambda s: oracle(ad.spc_activity_gradient, p, s, p.y), p.s)
 
 
@@ -230,7 +235,10 @@ def state_weight_gradient(engine, p):
     net = network(p, engine)
     g = engine.spc.gradient(net, p.params, p.x, p.y, p.precision, inference_steps=N, step_size=LAM)
     at_s, at_the_end = (oracle(ad.spc_weight_gradient, p, s, p.y) for s in (p.s, g.states))
-    return [engine.spc.weight_gradient(net, p.params, p.s, p.y, p.precision), flat(g.grads)], [at_s, flat(at_the_end)]
+    return [engine.spc.weight_gradient(net, p.params, p.s, p.y, p.precision), flat(g.grads)], [
+        at_s,
+        flat(at_the_end),
+    ]
 
 
 # ---------------------------------------------------------------------- ePC
@@ -247,7 +255,9 @@ def derived_states(engine, p):
 def error_energy(engine, p):
     """Energy of each sample at any errors."""
     net = network(p, engine)
-    return engine.epc.energy(net, p.params, p.e, p.x, p.y, p.precision), oracle(ad.epc_energy, p, p.e, p.x, p.y)
+    return engine.epc.energy(net, p.params, p.e, p.x, p.y, p.precision), oracle(
+        ad.epc_energy, p, p.e, p.x, p.y
+    )
 
 
 @check("ePC.3", "ePC.4")
@@ -268,7 +278,10 @@ def relaxed_errors(engine, p):
 def local_gradient(p, e):
     """dE/dW where the states follow from ``e`` and are then held; no error is taken as a difference of states."""
     s = ad.states_from_errors(p.layers, p.params, e, p.x)
-    xi = [np.dot(v, full(Pi, v.shape[1])) for v, Pi in zip(e[1:], ad.precisions(p.layers, p.precision), strict=False)]
+    xi = [
+        np.dot(v, full(Pi, v.shape[1]))
+        for v, Pi in zip(e[1:], ad.precisions(p.layers, p.precision), strict=False)
+    ]
 
     def held(params):
         *mu, yhat = [ad.predict(layer, q, below) for layer, q, below in zip(p.layers, params, s, strict=True)]
@@ -327,7 +340,9 @@ def gauss_newton(engine, p):
         rho = one.y[0] - yhat + J @ ad.stack(one.e[1:])
         steps.append(ad.unstack(np.linalg.solve(Pi + J.T @ Pi_L @ J, J.T @ Pi_L @ rho), one.sizes[1:-1]))
     expected = [np.concatenate(layer) for layer in zip(*steps, strict=True)]
-    return engine.epc.gauss_newton_step(network(p, engine), p.params, p.e, p.x, p.y, p.precision)[1:], expected
+    return engine.epc.gauss_newton_step(network(p, engine), p.params, p.e, p.x, p.y, p.precision)[
+        1:
+    ], expected
 
 
 def gauss_newton_matrix(p, e):
@@ -347,7 +362,9 @@ def power_iteration(engine, p):
         v = Pi @ ad.stack(e[1:]) - ad.stack(slope[1:])  # d
         v = np.linalg.matrix_power(G, 3) @ v
         expected.append(v @ G @ v / (v @ v))
-    actual = engine.epc.largest_eigenvalue(network(p, engine), p.params, p.e, p.x, p.y, p.precision, iterations=4)
+    actual = engine.epc.largest_eigenvalue(
+        network(p, engine), p.params, p.e, p.x, p.y, p.precision, iterations=4
+    )
     return actual, np.array(expected)
 
 
@@ -363,9 +380,15 @@ def secants(slopes, step_size=LAM):
 @check("EPS.2", "ePC.17")
 def curvature_and_regime(engine, p):
     """What fixed-step ePC reports about the fastest mode it met."""
-    g = engine.epc.gradient(network(p, engine), p.params, p.x, p.y, p.precision, inference_steps=N, step_size=LAM)
+    g = engine.epc.gradient(
+        network(p, engine), p.params, p.x, p.y, p.precision, inference_steps=N, step_size=LAM
+    )
     slopes = []
-    descend(lambda e: slopes.append(oracle(ad.epc_error_gradient, p, e, p.x, p.y)) or slopes[-1], zero_errors(p), steps=N + 1)
+    descend(
+        lambda e: slopes.append(oracle(ad.epc_error_gradient, p, e, p.x, p.y)) or slopes[-1],
+        zero_errors(p),
+        steps=N + 1,
+    )
     ev = np.maximum(secants(slopes).max(axis=0), 0)
     return [g.curvature, 1 - g.regime], [ev, abs(1 - LAM * ev) ** N]
 
@@ -378,7 +401,9 @@ def backtrack(p, steps=6, share=0.45, shorten=0.3, lengthen=1.5, longest=1.0):
 
     def look(vector):
         e = [None, *ad.unstack(vector, p.sizes[1:-1])]
-        return oracle(ad.epc_energy, p, e, p.x, p.y)[0], ad.stack(oracle(ad.epc_error_gradient, p, e, p.x, p.y)[1:])
+        return oracle(ad.epc_energy, p, e, p.x, p.y)[0], ad.stack(
+            oracle(ad.epc_error_gradient, p, e, p.x, p.y)[1:]
+        )
 
     e, path, used = np.zeros(sum(p.sizes[1:-1])), [], []
     energy, g = look(e)
@@ -408,7 +433,10 @@ def safe_step(engine, p):
     g = engine.epc.gradient(network(p, engine), p.params, p.x, p.y, p.precision, inference_steps=steps)
     e, *numbers = zip(*(path[steps - 1] for path in paths), strict=True)
     expected = [np.concatenate(layer) for layer in zip(*e, strict=True)], *map(np.array, numbers)
-    return [g.errors[1:-1], g.energy, g.step_size, g.curvature, 2 - g.regime], [*expected[:-1], 1 + expected[-1]]
+    return [g.errors[1:-1], g.energy, g.step_size, g.curvature, 2 - g.regime], [
+        *expected[:-1],
+        1 + expected[-1],
+    ]
 
 
 # ---------------------------------------------------------------------- optimisers
@@ -433,7 +461,13 @@ def gradient_descent(engine, p):
     """Five updates, and one epoch of training with a single batch, which divides by its size."""
     sgd = engine.optim.SGD(0.1)
     actual, expected = _updates(p, sgd, lambda entry, g, t: (loops.sgd_step(entry[0], g, 0.1), None, None))
-    options = {"rule": engine.backprop.gradient, "optimizer": sgd, "epochs": 1, "batch_size": len(p.x), "progress": False}
+    options = {
+        "rule": engine.backprop.gradient,
+        "optimizer": sgd,
+        "epochs": 1,
+        "batch_size": len(p.x),
+        "progress": False,
+    }
     trained, _ = engine.train.fit(network(p, engine), p.params, (p.x, p.y), **options)
     g = oracle(ad.loss_gradient, p, p.x, p.y, precision=False)
     once = [{k: q[k] - 0.1 * h[k] / len(p.x) for k in q} for q, h in zip(p.params, g, strict=True)]
@@ -443,12 +477,19 @@ def gradient_descent(engine, p):
 @check("ADAM.1", "ADAM.2", "ADAM.3", "ADAM.4")
 def adam(engine, p):
     """Five updates."""
-    return _updates(p, engine.optim.Adam(**ADAM), lambda entry, g, t: loops.adam_step(entry[0], g, *entry[1:], t, **ADAM))
+    return _updates(
+        p, engine.optim.Adam(**ADAM), lambda entry, g, t: loops.adam_step(entry[0], g, *entry[1:], t, **ADAM)
+    )
 
 
 # ---------------------------------------------------------------------- fixed problems
 
-CASES = (("post", "mse", "diagonal"), ("pre", "mse", "full"), ("post", "cross_entropy", "full"), ("pre", "mse", "diagonal"))
+CASES = (
+    ("post", "mse", "diagonal"),
+    ("pre", "mse", "full"),
+    ("post", "cross_entropy", "full"),
+    ("pre", "mse", "diagonal"),
+)
 
 
 def fixed(sizes, B=3, activation="tanh", precision=True):

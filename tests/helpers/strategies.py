@@ -1,10 +1,10 @@
 """Problems that can show a bug: Hypothesis draws shapes and a seed, ``reference.problems`` builds the arrays."""
 
 import itertools
-from functools import partial
 
 import numpy as np
 from autograd import elementwise_grad
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -20,14 +20,26 @@ SEEDS = st.integers(0, 2**32 - 1)
 GAINS = st.sampled_from([1.0, 0.5, 1.5])
 
 
-def build(*, sizes, B, kinds, forms, loss, precision, gain, seed):
+def fewer(divisor):
+    """Settings for a slow property: a share of the profile's examples."""
+    return settings(max_examples=max(settings.default.max_examples // divisor, 5))
+
+
+def build(*, sizes, B, layers, loss, precision, gain, seed):
     """The first live problem of these shapes from ``seed`` on; every block has its own activation and form."""
-    relu = any("relu" in kind for kind in kinds)  # these want biases that keep some units awake
+    relu = any("relu" in kind for kind, _ in layers)  # these want biases that keep some units awake
     kind = "relu" if relu else "tanh"
-    options = {"activation": kind, "output": kind, "form": "post", "loss": loss, "precision": precision, "gain": gain}
+    options = {
+        "activation": kind,
+        "output": kind,
+        "form": "post",
+        "loss": loss,
+        "precision": precision,
+        "gain": gain,
+    }
     for attempt in itertools.count(seed):
         p = make(np.random.default_rng(attempt), sizes=sizes, B=B, **options)
-        p = p._replace(layers=list(zip(kinds, forms, strict=True)))
+        p = p._replace(layers=layers)
         if alive(p):
             return p
 
@@ -40,10 +52,16 @@ def slopes(p, s):
 
 def alive(p):
     """True if no block is dead or saturated in all units, at any of the problem's three points."""
-    points = p.s, ad.feedforward(p.layers, p.params, p.x)[:-1], ad.states_from_errors(p.layers, p.params, p.e, p.x)
+    points = (
+        p.s,
+        ad.feedforward(p.layers, p.params, p.x)[:-1],
+        ad.states_from_errors(p.layers, p.params, p.e, p.x),
+    )
     if not all(np.abs(slope).max() > 1e-3 for s in points for slope in slopes(p, s)):
         return False
-    gradient = ad.loss_gradient(p.layers, p.params, p.x, p.y, p.loss)  # no sample may be awake in each block, yet
+    gradient = ad.loss_gradient(
+        p.layers, p.params, p.x, p.y, p.loss
+    )  # no sample may be awake in each block, yet
     return all(np.linalg.norm(leaf) > 1e-8 for leaf in leaves(gradient))
 
 
@@ -56,14 +74,15 @@ def shapes(draw, depth, widest):
 
 
 @st.composite
-def problems(draw, depth=(2, 6), widest=9, activations=ACTIVATIONS, losses=LOSSES, precisions=("any", *PRECISIONS)):
+def problems(
+    draw, depth=(2, 6), widest=9, activations=ACTIVATIONS, losses=LOSSES, precisions=("any", *PRECISIONS)
+):
     """Networks of every activation, form, loss, precision and gain; each block draws its own activation and form."""
     shape = draw(shapes(depth, widest))
     L = len(shape["sizes"]) - 1
-    each = partial(st.lists, min_size=L, max_size=L)
+    layer = st.tuples(st.sampled_from(activations), st.sampled_from(FORMS))
     return build(
-        kinds=draw(each(st.sampled_from(activations))),
-        forms=draw(each(st.sampled_from(FORMS))),
+        layers=draw(st.lists(layer, min_size=L, max_size=L)),
         loss=draw(st.sampled_from(losses)),
         precision=draw(st.sampled_from(precisions)),
         gain=draw(GAINS),

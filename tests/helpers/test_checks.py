@@ -45,9 +45,9 @@ def test_two_nans_are_not_the_same():
 def test_another_shape_or_structure_is_not_the_same(wrong):
     """An array that would broadcast, a missing layer, another nesting, nothing at all."""
     for pair in ((wrong, ONE), (ONE, wrong)):
-        with pytest.raises(ValueError, match="shape|structure"):
+        with pytest.raises(ValueError, match=r"shape|structure"):
             assert_same(*pair)
-        with pytest.raises(ValueError, match="shape|structure"):
+        with pytest.raises(ValueError, match=r"shape|structure"):
             worst_error(*pair)
 
 
@@ -62,7 +62,7 @@ def test_dead_references_are_refused():
     assert_live(ONE)
     assert_live(changed(1, "b", [1e-6]))
     for dead in (changed(1, "b", [0.0]), changed(1, "b", [1e-10]), NAN, [None]):
-        with pytest.raises(AssertionError, match="dead|no array"):
+        with pytest.raises(AssertionError, match=r"dead|no array"):
             assert_live(dead)
 
 
@@ -70,7 +70,7 @@ def test_equal_values_do_not_differ():
     """A control must differ clearly, and not by being broken."""
     assert assert_differ(changed(0, "b", [4.0]), ONE) == pytest.approx(1 / 3)
     for same in (ONE, OFF, NAN, INF):
-        with pytest.raises(AssertionError, match="expected a difference|not finite"):
+        with pytest.raises(AssertionError, match=r"expected a difference|not finite"):
             assert_differ(same, ONE)
 
 

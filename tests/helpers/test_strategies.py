@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from helpers.battery import GOOD, SQUARE, full
 from helpers.checks import assert_differ, leaves
 from helpers.strategies import ACTIVATIONS, FORMS, LOSSES, alive, linear_problems, problems
-
 from reference import autograd_oracles as ad
 
 

@@ -4,8 +4,8 @@ Every configuration changes one thing of the four square problems, on which ever
 """
 
 import pytest
-
 from helpers.battery import SQUARE, battery_error, fixed
+
 from minipc import mistakes, spc
 from minipc.verify import network
 

@@ -7,10 +7,10 @@ nothing: an error from elsewhere would count as a catch.
 import collections
 
 import pytest
-
-import minipc
 from helpers.battery import BATTERY, CHECKS, GOOD, SQUARE, battery_error
 from helpers.checks import assert_live
+
+import minipc
 from minipc.mistakes import MISTAKES, PACKAGE, load
 
 SHAPES = {  # with distinct widths these do not run at all

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-
 from helpers.battery import GOOD, fixed, network
 from helpers.checks import assert_differ, assert_same
+
 from minipc import Dense, Network, backprop, epc, spc
 from reference.problems import astype
 
@@ -61,7 +61,9 @@ def test_the_network_and_the_data_matter(name, kind):
 
     def run(p):
         rule = backprop if name == "backprop" else RULES[name]
-        return rule.gradient(network(p), p.params, p.x, p.y, *([] if rule is backprop else [p.precision])).grads
+        return rule.gradient(
+            network(p), p.params, p.x, p.y, *([] if rule is backprop else [p.precision])
+        ).grads
 
     y = np.exp(UNIT.y) / np.exp(UNIT.y).sum(axis=1, keepdims=True)  # good for both losses
     p, moved = UNIT._replace(y=y), y.copy()

@@ -2,20 +2,22 @@
 
 import warnings
 
-
 import autograd.numpy as anp
 import numpy as np
 import pytest
 from autograd import grad
-from hypothesis import given
-
 from helpers.battery import network
 from helpers.checks import assert_same, leaves
 from helpers.strategies import problems
+from hypothesis import given
+
 from minipc import backprop
 from minipc.check import compare, complex_step
 
-ONE = [{"W": np.array([[1.0, 2.0], [2.0, 4.0]]), "b": np.array([3.0, 4.0])}, {"W": np.array([[1.0]]), "b": np.array([2.0])}]
+ONE = [
+    {"W": np.array([[1.0, 2.0], [2.0, 4.0]]), "b": np.array([3.0, 4.0])},
+    {"W": np.array([[1.0]]), "b": np.array([2.0])},
+]
 
 
 def with_last(value):
@@ -29,7 +31,9 @@ def test_every_row_is_what_its_column_says(p):
     g = backprop.gradient(network(p), p.params, p.x, p.y)
     other = [{k: v + np.cos(v) for k, v in q.items()} for q in g.grads]
     table = compare(other, g)
-    assert [row.name for row in table.rows] == [f"{k}[{l}]" for l in range(1, len(p.layers) + 1) for k in "Wb"]
+    assert [row.name for row in table.rows] == [
+        f"{k}[{l}]" for l in range(1, len(p.layers) + 1) for k in "Wb"
+    ]
     for row, got, expected in zip(table.rows, leaves(other), leaves(g.grads), strict=True):
         a, x = got.ravel(), expected.ravel()
         assert row.relative_error == pytest.approx(np.linalg.norm(a - x) / np.linalg.norm(x))

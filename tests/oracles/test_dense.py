@@ -1,11 +1,11 @@
 """The three faces of a block against one another and against loops over indices."""
 
 import numpy as np
-from hypothesis import given
-
 from helpers.battery import by_block, network
 from helpers.checks import assert_live, assert_same, read_only
 from helpers.strategies import problems
+from hypothesis import given
+
 from reference import index_loops as loops
 
 H = 1e-200
@@ -53,7 +53,11 @@ def test_forward_and_backward_mode_carry_the_same_matrix(p):
 def test_blocks_equal_the_loops_over_indices(p):
     """Eqs. (BP.1), (BP.2), (BP.5), (BP.6) with every index spelled out."""
     for f, layer, q, s, v, tape in blocks(p):
-        expected = loops.predict(layer, q, s), loops.transpose_jacobian(layer, q, s, v), loops.parameter_sums(layer, q, s, v)
+        expected = (
+            loops.predict(layer, q, s),
+            loops.transpose_jacobian(layer, q, s, v),
+            loops.parameter_sums(layer, q, s, v),
+        )
         assert_live(expected)
         assert_same((f.forward(q, s)[0], *f.vjp(q, tape, v)), expected, rtol=1e-12)
 

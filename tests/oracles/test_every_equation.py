@@ -6,44 +6,61 @@ The checks stand in ``helpers/battery.py``; ``tests/mistakes`` shows that each o
 import math
 
 import pytest
-from hypothesis import given, target
-
-import minipc
 from helpers.battery import CHECKS
 from helpers.checks import assert_live, assert_same, worst_error
 from helpers.strategies import problems
+from hypothesis import given, target
+
+import minipc
 
 pytestmark = pytest.mark.filterwarnings("ignore::minipc.InferenceWarning")  # fixed steps may be too long here
 
 INFERENCE = ("sPC", "ePC", "EPS")  # these equations need a hidden layer
+LIGHT = ("ACT", "LOSS", "SGD", "ADAM")  # these are checked together
 
 
-def once(condition):
-    """One name a check: the equations it covers, joined."""
+def by_check(families):
+    """The checks of these families: one parameter for each function, named by its equations."""
     names = {}
     for equation, function in CHECKS.items():
-        if condition(equation):
+        if equation.startswith(families):
             names.setdefault(function, []).append(equation)
-    return [pytest.param(function, id=" ".join(equations)) for function, equations in names.items()]
+    return pytest.mark.parametrize("check", [pytest.param(f, id=" ".join(ids)) for f, ids in names.items()])
 
 
 def agree(check, p):
-    """The engine agrees with a live oracle; Hypothesis looks for the worst case."""
+    """The engine agrees with a live oracle; returns the worst error."""
     actual, expected = check(minipc, p)
     assert_live(expected)
     assert_same(actual, expected)
-    target(math.log10(worst_error(actual, expected) + 1e-300))
+    return worst_error(actual, expected)
 
 
-@pytest.mark.parametrize("check", once(lambda equation: not equation.startswith(INFERENCE)))
+def search(error):
+    """Let Hypothesis look for the worst case."""
+    target(math.log10(error + 1e-300))
+
+
 @given(p=problems(depth=(1, 6)))
-def test_functions_blocks_backprop_and_optimisers(check, p):
+def test_functions_and_optimisers(p):
+    """Activations, losses, SGD and Adam, with numbers of the problem."""
+    search(max(agree(check, p) for equation, check in CHECKS.items() if equation.startswith(LIGHT)))
+
+
+@by_check(("BP", "JVP"))
+@given(p=problems(depth=(1, 6)))
+def test_blocks_and_backprop(check, p):
     """Nothing here needs a hidden layer: one block is enough."""
-    agree(check, p)
+    search(agree(check, p))
 
 
-@pytest.mark.parametrize("check", once(lambda equation: equation.startswith(INFERENCE)))
+@by_check(INFERENCE)
 @given(p=problems())
 def test_predictive_coding(check, p):
     """Energies, gradients, steps and estimates of sPC and ePC."""
-    agree(check, p)
+    search(agree(check, p))
+
+
+def test_every_check_runs():
+    """No family of equations is forgotten here."""
+    assert all(equation.startswith((*LIGHT, "BP", "JVP", *INFERENCE)) for equation in CHECKS)

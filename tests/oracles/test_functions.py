@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from helpers.battery import NAMES
+from helpers.checks import assert_live, assert_same
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from helpers.battery import NAMES
-from helpers.checks import assert_live, assert_same
 from minipc.check import complex_step
 from minipc.functions import ACTIVATIONS, LOSSES, softmax
 from reference import autograd_oracles as ad

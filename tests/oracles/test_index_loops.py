@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-
 from helpers.battery import LAM, network, oracle, zero_errors
 from helpers.checks import assert_live, assert_same
-from helpers.strategies import problems
+from helpers.strategies import fewer, problems
+from hypothesis import given
+
 from minipc import backprop, epc, spc
 from reference import autograd_oracles as ad
 from reference import index_loops as loops
@@ -38,7 +38,7 @@ def test_gradients(p):
 
 
 @given(SMALL)
-@settings(max_examples=50)
+@fewer(2)
 def test_inference(p):
     """Eqs. (sPC.5), (ePC.5): four steps from any start, all layers from the same old values."""
     net, options = network(p), {"inference_steps": 4, "step_size": LAM}
@@ -50,7 +50,7 @@ def test_inference(p):
 
 
 @given(problems(depth=(2, 3), widest=5, losses=("cross_entropy",)))
-@settings(max_examples=50)
+@fewer(2)
 def test_integer_labels_are_one_hot_rows(p):
     """The loops compare labels with the index; rows of zeros and a one give the very same numbers."""
     net, n = network(p), p.sizes[-1]
@@ -75,7 +75,7 @@ def test_integer_labels_are_one_hot_rows(p):
 
 
 @given(SMALL)
-@settings(max_examples=50)
+@fewer(2)
 def test_the_oracles_agree_with_one_another(p):
     """Autograd and the loops: derivatives taken by machine and by hand, no engine involved."""
     by_machine = [

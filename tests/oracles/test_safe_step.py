@@ -4,11 +4,11 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-
 from helpers.battery import GOOD, backtrack, fixed, gauss_newton_matrix, network, oracle, samples, zero_errors
 from helpers.checks import assert_differ, assert_live, assert_same
-from helpers.strategies import linear_problems, problems
+from helpers.strategies import fewer, linear_problems, problems
+from hypothesis import given
+
 from minipc import InferenceWarning, epc
 from reference import autograd_oracles as ad
 from reference import closed_form as cf
@@ -57,14 +57,17 @@ def test_a_step_that_is_taken_back_costs_a_step_and_nothing_else():
     for k in range(stays.shape[1]):
         before, after = run(p, inference_steps=k + 1), run(p, inference_steps=k + 2)
         for b, stay in enumerate(stays[:, k]):
-            same = all(np.array_equal(v[b], w[b]) for v, w in zip(before.errors[1:-1], after.errors[1:-1], strict=True))
+            same = all(
+                np.array_equal(v[b], w[b])
+                for v, w in zip(before.errors[1:-1], after.errors[1:-1], strict=True)
+            )
             assert same == stay
             assert (after.energy[b] == before.energy[b]) == stay
             assert (after.step_size[b] < before.step_size[b]) == stay
 
 
 @given(problems(depth=(2, 3), widest=5, activations=SMOOTH))
-@settings(max_examples=20)
+@fewer(5)
 def test_a_tight_tolerance_is_reached(p):
     """1e-10, where the fall of the energy has long drowned in rounding: the slope decides. No warning."""
     g = run(p, inference_steps=20_000, tolerance=1e-10)
@@ -108,7 +111,12 @@ def test_a_step_that_would_be_too_long_for_one_sample_is_not_shortened_for_all(s
 
 def dense(p, e):
     """Largest eigenvalue of the Gauss-Newton matrix of every sample, (B,)."""
-    return np.array([np.linalg.eigvalsh(gauss_newton_matrix(one, one_e)).max() for one, one_e in zip(samples(p), e, strict=True)])
+    return np.array(
+        [
+            np.linalg.eigvalsh(gauss_newton_matrix(one, one_e)).max()
+            for one, one_e in zip(samples(p), e, strict=True)
+        ]
+    )
 
 
 def split(e, B):
@@ -126,11 +134,12 @@ def test_power_iteration_finds_the_largest_eigenvalue(p):
 
 
 @given(problems(depth=(2, 4), widest=6))
-@settings(max_examples=30)
+@fewer(3)
 def test_power_iteration_is_never_above_the_largest_eigenvalue(p):
     """A Rayleigh quotient; more iterations never lower it."""
     estimates = [
-        epc.largest_eigenvalue(network(p), p.params, p.e, p.x, p.y, p.precision, iterations=n) for n in (1, 2, 8, 30)
+        epc.largest_eigenvalue(network(p), p.params, p.e, p.x, p.y, p.precision, iterations=n)
+        for n in (1, 2, 8, 30)
     ]
     top = dense(p, split(p.e, len(p.x)))
     assert (estimates[-1] <= top * (1 + 1e-12)).all()
@@ -142,7 +151,11 @@ def test_the_power_step_is_one_over_the_estimate_at_the_start(p):
     """Eight iterations from the feedforward point, then the same step throughout."""
     zero = zero_errors(p)
     expected = 1 / epc.largest_eigenvalue(network(p), p.params, zero, p.x, p.y, p.precision, iterations=8)
-    assert_differ(expected, 1 / epc.largest_eigenvalue(network(p), p.params, zero, p.x, p.y, p.precision, iterations=2), min_rel=1e-5)
+    assert_differ(
+        expected,
+        1 / epc.largest_eigenvalue(network(p), p.params, zero, p.x, p.y, p.precision, iterations=2),
+        min_rel=1e-5,
+    )
     g = run(p, inference_steps=5, step_size="power")
     assert_same(g.step_size, expected, rtol=1e-14)
     for b, one in enumerate(samples(p)):

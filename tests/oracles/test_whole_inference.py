@@ -4,17 +4,22 @@ import autograd.numpy as anp
 import numpy as np
 import pytest
 from autograd import grad
-from hypothesis import given, settings
-
 from helpers.battery import GOOD, LAM, N, descend, network, oracle, state_errors, zero_errors
 from helpers.checks import assert_live, assert_same, read_only
-from helpers.strategies import problems
+from helpers.strategies import fewer, problems
+from hypothesis import given
+
 from minipc import InferenceWarning, epc, spc
 from minipc.check import complex_step
 from reference import autograd_oracles as ad
 
 RULES = {"sPC": spc, "ePC": epc}
-STEPS = {"sPC fixed": (spc, LAM), "ePC fixed": (epc, LAM), "ePC power": (epc, "power"), "ePC adaptive": (epc, "adaptive")}
+STEPS = {
+    "sPC fixed": (spc, LAM),
+    "ePC fixed": (epc, LAM),
+    "ePC power": (epc, "power"),
+    "ePC adaptive": (epc, "adaptive"),
+}
 P = GOOD[0]  # post form, squared error, diagonal precisions
 noisy = pytest.mark.filterwarnings("ignore::minipc.InferenceWarning")  # a fixed step may be too long
 by_rule = pytest.mark.parametrize("name", RULES)
@@ -73,7 +78,9 @@ def test_complex_step_through_the_whole_inference(name, p):
         return RULES[name].gradient(network(p), params, x, p.y, p.precision, **options).energy.sum()
 
     def by_entry(l, k):
-        return complex_step(lambda v: energy([*p.params[:l], {**p.params[l], k: v}, *p.params[l + 1 :]], p.x), p.params[l][k])
+        return complex_step(
+            lambda v: energy([*p.params[:l], {**p.params[l], k: v}, *p.params[l + 1 :]], p.x), p.params[l][k]
+        )
 
     expected = grad(unrolled)(p.params, p.x), grad(unrolled, 1)(p.params, p.x)
     assert_live(expected)
@@ -85,12 +92,16 @@ def test_complex_step_through_the_whole_inference(name, p):
 
 
 @by_step
-@pytest.mark.parametrize(("steps", "every", "when"), [(7, 3, [0, 3, 6, 7]), (4, 2, [0, 2, 4]), (2, 5, [0, 2]), (0, 1, [0])])
+@pytest.mark.parametrize(
+    ("steps", "every", "when"), [(7, 3, [0, 3, 6, 7]), (4, 2, [0, 2, 4]), (2, 5, [0, 2]), (0, 1, [0])]
+)
 def test_snapshots_show_the_run(rule, step_size, steps, every, when):
     """Taken before every k-th step and at the end; states, energies and layers are those of shorter runs."""
     p, net = P, network(P)
     options = {"step_size": step_size}
-    g = rule.gradient(net, p.params, p.x, p.y, p.precision, inference_steps=steps, record_every=every, **options)
+    g = rule.gradient(
+        net, p.params, p.x, p.y, p.precision, inference_steps=steps, record_every=every, **options
+    )
     B, L, seen = len(p.x), len(p.layers), g.recording
     assert seen.steps == when
     assert seen.energy.shape == (len(when), B)
@@ -114,7 +125,16 @@ def test_snapshots_show_the_run(rule, step_size, steps, every, when):
 def test_the_energy_at_the_start_is_the_loss(rule, step_size):
     """At the feedforward point there is no other error, if the output has unit precision."""
     net = network(P)
-    g = rule.gradient(net, P.params, P.x, P.y, [*P.precision[:-1], None], inference_steps=2, step_size=step_size, record_every=1)
+    g = rule.gradient(
+        net,
+        P.params,
+        P.x,
+        P.y,
+        [*P.precision[:-1], None],
+        inference_steps=2,
+        step_size=step_size,
+        record_every=1,
+    )
     assert_live(g.loss)
     assert_same(g.recording.energy[0], g.loss, rtol=1e-14)
     assert not g.recording.layers[0, :-1].any()
@@ -152,7 +172,16 @@ def test_inference_stops_at_the_tolerance(rule, step_size, tolerance):
 def test_inference_at_rest_takes_no_step(rule, step_size):
     """With the output free the feedforward point is the equilibrium, whatever the tolerance."""
     *first, _ = start(rule, P)
-    run = rule.infer(network(P), P.params, *first, None, P.precision, inference_steps=50, step_size=step_size, tolerance=1e-12)
+    run = rule.infer(
+        network(P),
+        P.params,
+        *first,
+        None,
+        P.precision,
+        inference_steps=50,
+        step_size=step_size,
+        tolerance=1e-12,
+    )
     assert run.steps == 0
     assert not run.residual.any()
 
@@ -161,7 +190,15 @@ def test_inference_at_rest_takes_no_step(rule, step_size):
 def test_a_missed_tolerance_is_said_with_numbers(rule, step_size):
     """How many samples, which residual, which tolerance."""
     with pytest.warns(InferenceWarning, match=r"did not converge in 3 of 3 samples.*1\.0e-09"):
-        rule.infer(network(P), P.params, *start(rule, P), P.precision, inference_steps=3, step_size=step_size, tolerance=1e-9)
+        rule.infer(
+            network(P),
+            P.params,
+            *start(rule, P),
+            P.precision,
+            inference_steps=3,
+            step_size=step_size,
+            tolerance=1e-9,
+        )
 
 
 @by_rule
@@ -169,7 +206,9 @@ def test_a_diverging_sample_is_named(name):
     """Two samples rest at their own prediction; the step is too long for the third, and the warning says so."""
     y = network(P).forward(P.params, P.x)
     y[2] += 1
-    with pytest.warns(InferenceWarning, match=f"{name} inference diverged in 1 of 3 samples .first: sample 2"):
+    with pytest.warns(
+        InferenceWarning, match=f"{name} inference diverged in 1 of 3 samples .first: sample 2"
+    ):
         g = RULES[name].gradient(network(P), P.params, P.x, y, P.precision, inference_steps=50, step_size=3.0)
     assert g.energy[2] > g.loss[2]
     assert not g.energy[:2].any()
@@ -181,12 +220,14 @@ def test_inference_edits_no_argument(rule, step_size):
     p = P._replace(params=[{k: v.copy() for k, v in q.items()} for q in P.params])
     args = start(rule, p)
     read_only([p.params, list(args)])
-    rule.infer(network(p), p.params, *args, p.precision, inference_steps=2, step_size=step_size, record_every=1)
+    rule.infer(
+        network(p), p.params, *args, p.precision, inference_steps=2, step_size=step_size, record_every=1
+    )
 
 
 @noisy
 @given(problems(depth=(2, 4), widest=6))
-@settings(max_examples=50)
+@fewer(2)
 def test_infer_from_the_feedforward_point_is_gradient(p):
     """The two doors lead into the same room, for every way to choose the step."""
     net = network(p)
