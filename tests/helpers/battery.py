@@ -77,8 +77,8 @@ CHECKS.update({f"ACT.{i}": partial(_activation, name) for i, name in enumerate(N
 
 
 def _outputs(p, loss):
-    """Outputs and targets (B, n[L]) that fit the loss."""
-    yhat = ad.feedforward(p.layers, p.params, p.x)[-1]
+    """Outputs and targets (B, n[L]) that fit the loss; no softmax is saturated."""
+    yhat = 2 * np.sin(ad.feedforward(p.layers, p.params, p.x)[-1])
     return yhat, p.y if loss == "mse" else np.exp(p.y) / np.exp(p.y).sum(axis=1, keepdims=True)
 
 

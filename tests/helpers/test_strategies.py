@@ -1,7 +1,7 @@
 """The random problems keep their promise: nothing zero, uniform, square or dead."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.battery import GOOD, SQUARE, full
@@ -33,6 +33,7 @@ def test_problems_reach_every_kind():
     """Over the examples every activation, form, loss and depth occurs."""
     seen = set()
 
+    @settings(max_examples=200, derandomize=True, database=None)
     @given(problems(depth=(1, 6)))
     def look(p):
         seen.update(p.layers, [p.loss, len(p.layers)])
