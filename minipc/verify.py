@@ -227,7 +227,7 @@ def s09(rng):
     "S10", "sPC.5, ePC.5, ePC.7", "sPC and ePC reach the same equilibrium", "the other rule", 1e-9, trials=5
 )
 def s10(rng):
-    p = make(rng, activation="tanh", depth=(3, 4), B=3)
+    p = make(rng, activation="tanh", depth=(3, 4), B=3, gain=0.6)  # larger weights can make several minima
     net = network(p)
 
     def run(steps, tolerance):
@@ -235,10 +235,12 @@ def s10(rng):
         a = spc.gradient(
             net, p.params, p.x, p.y, p.precision, inference_steps=steps, step_size=lam, tolerance=tolerance
         )
-        b = epc.gradient(net, p.params, p.x, p.y, p.precision, inference_steps=steps, tolerance=tolerance)
+        short = 0.02  # a long adaptive step may land in the valley of another minimum
+        options = {"inference_steps": steps, "step_size": short, "tolerance": tolerance}
+        b = epc.gradient(net, p.params, p.x, p.y, p.precision, **options)
         return a, b
 
-    a, b = run(100_000, 1e-12)
+    a, b = run(100_000, 1e-13)
     error = max(rel(a.states, b.states), rel(a.energy, b.energy), rel(a, b))
     a, b = run(5, None)
     return error, rel(a, b)
@@ -509,7 +511,7 @@ def s35(rng):
     "sPC.5, sPC.6",
     "three copies of a sample: three times the gradient, the same states",
     "identity",
-    1e-13,
+    1e-12,
 )
 def s36(rng):
     p = make(rng, loss="mse")

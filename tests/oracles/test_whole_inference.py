@@ -169,6 +169,15 @@ def test_inference_stops_at_the_tolerance(rule, step_size, tolerance):
 
 
 @by_step
+def test_the_last_snapshot_of_a_run_that_stopped_is_taken_once(rule, step_size):
+    """The tolerance is met where a snapshot is due anyway."""
+    options = {"inference_steps": 5000, "tolerance": 1e-1, "record_every": 5}
+    run = rule.infer(network(P), P.params, *start(rule, P), P.precision, step_size=step_size, **options)
+    assert run.recording.steps == list(range(0, run.steps + 1, 5))
+    assert len(run.recording.states) == len(run.recording.energy) == len(run.recording.steps)
+
+
+@by_step
 def test_inference_at_rest_takes_no_step(rule, step_size):
     """With the output free the feedforward point is the equilibrium, whatever the tolerance."""
     *first, _ = start(rule, P)
