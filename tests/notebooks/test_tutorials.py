@@ -12,7 +12,15 @@ SPEC = importlib.util.spec_from_file_location("build", ROOT / "tutorials" / "bui
 build = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(build)
 SOURCES = build.sources()
-BANNED = ("urlopen", "urlretrieve", "requests", "np.random.seed", "np.random.rand(", "pip install -U", "hypothesis")
+BANNED = (
+    "urlopen",
+    "urlretrieve",
+    "requests",
+    "np.random.seed",
+    "np.random.rand(",
+    "pip install -U",
+    "hypothesis",
+)
 
 
 def code_cells(source, *, student):

@@ -210,6 +210,16 @@ def test_a_missed_tolerance_is_said_with_numbers(rule, step_size):
         )
 
 
+@by_step
+def test_the_tolerance_is_the_line_between_warning_and_silence(rule, step_size):
+    """Just missed at the last step warns, just met there does not, although nobody looked in between."""
+    args, options = (network(P), P.params, *start(rule, P), P.precision), {"inference_steps": 7}
+    worst = rule.infer(*args, step_size=step_size, **options).residual.max()
+    assert rule.infer(*args, step_size=step_size, tolerance=1.01 * worst, **options).steps == 7
+    with pytest.warns(InferenceWarning, match="did not converge in 1 of 3 samples"):
+        rule.infer(*args, step_size=step_size, tolerance=0.99 * worst, **options)
+
+
 @by_rule
 def test_a_diverging_sample_is_named(name):
     """Two samples rest at their own prediction; the step is too long for the third, and the warning says so."""
