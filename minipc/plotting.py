@@ -74,7 +74,7 @@ def accuracy_curves(runs, title):
     seconds = [float(np.mean(run["seconds"])) for run in runs.values()]
     bars = right.barh(list(runs), seconds, color=COLOURS[: len(runs)], height=0.6)
     right.bar_label(bars, [f" {s:.3f}" for s in seconds])
-    right.set(xlabel="seconds per epoch", xlim=(0, 1.25 * max(seconds)), title="what it costs")
+    right.set(xlabel="seconds per epoch", xlim=(0, 1.25 * max(seconds)), xticks=[], title="what it costs")
     right.invert_yaxis()
     return figure
 

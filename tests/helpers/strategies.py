@@ -49,13 +49,17 @@ def slopes(p, s):
 
 
 def alive(p):
-    """True if for every sample every block has a unit that is neither dead nor saturated, at all three points."""
+    """True if every sample finds in every block a unit that is neither dead nor saturated, and an open way down."""
     points = (
         p.s,
         ad.feedforward(p.layers, p.params, p.x)[:-1],
         ad.states_from_errors(p.layers, p.params, p.e, p.x),
     )
-    return all(np.abs(slope).max(axis=1).min() > 5e-3 for s in points for slope in slopes(p, s))
+    if not all(np.abs(slope).max(axis=1).min() > 5e-3 for s in points for slope in slopes(p, s)):
+        return False
+    arrows = ad.deltas(p.layers, p.params, p.x, p.y, p.loss)[1:]
+    size = [np.linalg.norm(arrow) for arrow in arrows]
+    return all(below > 1e-3 * above for below, above in itertools.pairwise(size))
 
 
 @st.composite

@@ -1,0 +1,92 @@
+"""The command line as a person types it: exit status, tables, JSON, figures, and what it says when it refuses."""
+
+import json
+import math
+
+import pytest
+
+from minipc import __main__, tour, verify
+
+KEYS = ["id", "equations", "claim", "oracle", "trials", "worst", "tolerance", "control", "holds"]
+
+
+def test_verify_writes_its_table(tmp_path, capsys):
+    """A line a claim, the same rows as JSON, exit status 0."""
+    path = tmp_path / "rows.json"
+    arguments = [
+        "verify",
+        "--only",
+        "S02",
+        "--only",
+        "S06",
+        "--trials",
+        "2",
+        "--seed",
+        "3",
+        "--json",
+        str(path),
+    ]
+    assert __main__.main(arguments) == 0
+    rows = json.loads(path.read_text())
+    assert [list(row) for row in rows] == [KEYS, KEYS]
+    assert [row["id"] for row in rows] == ["S02", "S06"]
+    assert all(row["trials"] == 2 and 0 < row["worst"] <= row["tolerance"] < row["control"] for row in rows)
+    printed = capsys.readouterr().out
+    assert all(f"{row['worst']:.1e}" in printed and row["claim"] in printed for row in rows)
+    assert "2 of 2 claims hold" in printed
+
+
+def test_another_seed_is_another_problem():
+    """And the same seed is the same one."""
+    rows = [verify.verify(["S02"], trials=1, seed=seed)[0]["control"] for seed in (0, 0, 1)]
+    assert rows[0] == rows[1] != rows[2]
+
+
+def test_a_claim_that_does_not_hold_is_exit_status_one(monkeypatch, capsys):
+    """A wrong engine is told from a right one by the shell, too."""
+    wrong = verify.CLAIMS["S02"]._replace(trial=lambda rng: (1e-3, 1.0))
+    monkeypatch.setitem(verify.CLAIMS, "S02", wrong)
+    assert __main__.main(["verify", "--only", "S02"]) == 1
+    assert " NO " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["verify", "--only", "S99"], "unknown claim S99; there are S01"),
+        (["verify", "--trials", "0"], "trials must be at least 1, got 0"),
+        (["verify", "--seed", "-1"], "seed must not be negative, got -1"),
+        (["verify", "--only", "S02", "--trials", "1", "--json", "nowhere/x.json"], "nowhere does not exist"),
+    ],
+)
+def test_a_refusal_says_why(arguments, message, capsys):
+    """Exit status 2 and one line, without a traceback."""
+    assert __main__.main(arguments) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert message in lines[0]
+
+
+def test_the_tour_prints_what_it_writes(tmp_path, monkeypatch, capsys):
+    """A short tour: three figures, and every number of the tables in the JSON file."""
+    monkeypatch.setattr(tour, "EPOCHS", 5)
+    monkeypatch.setattr(tour, "SEEDS", (0,))
+    assert __main__.main(["tour", "--out", str(tmp_path / "new"), "--json", str(tmp_path / "t.json")]) == 0
+    result, printed = json.loads((tmp_path / "t.json").read_text()), capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        "digits.png",
+        "error_travel.png",
+        "proofs.png",
+    ]
+    for path in result["figures"]:
+        with open(path, "rb") as file:
+            assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+    for row in result["digits"]["table"]:
+        assert row["accuracy"] > 50  # five times chance
+        assert f"{row['accuracy']:.1f} [" in printed
+        assert f"{row['loss']:.4f}" in printed
+    stalled, full = (result["error_travel"]["table"][i] for i in (0, 2))
+    assert stalled["first_step"][0] is None  # sPC in float32 never reaches layer 1
+    assert full["first_step"] == [1] * 19  # ePC reaches every layer in its first step
+    assert math.isinf(float(stalled["log10_energy_at_end"][0]))
+    assert result["proofs"]["held"] == result["proofs"]["claims"] == len(verify.CLAIMS)
