@@ -333,16 +333,14 @@ def linearised(p, e):
 
 @check("ePC.15")
 def gauss_newton(engine, p):
-    """The step of each sample, by the normal equations of the linearised energy."""
-    p, steps = with_mse(p), []
+    """The step of each sample, by the normal equations of the linearised energy; all layers in one row."""
+    p, expected = with_mse(p), []
     for one in samples(p):
         yhat, J, Pi, Pi_L = linearised(one, one.e)
         rho = one.y[0] - yhat + J @ ad.stack(one.e[1:])
-        steps.append(ad.unstack(np.linalg.solve(Pi + J.T @ Pi_L @ J, J.T @ Pi_L @ rho), one.sizes[1:-1]))
-    expected = [np.concatenate(layer) for layer in zip(*steps, strict=True)]
-    return engine.epc.gauss_newton_step(network(p, engine), p.params, p.e, p.x, p.y, p.precision)[
-        1:
-    ], expected
+        expected.append(np.linalg.solve(Pi + J.T @ Pi_L @ J, J.T @ Pi_L @ rho))
+    actual = engine.epc.gauss_newton_step(network(p, engine), p.params, p.e, p.x, p.y, p.precision)
+    return np.concatenate(actual[1:], axis=1), np.array(expected)
 
 
 def gauss_newton_matrix(p, e):

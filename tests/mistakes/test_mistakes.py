@@ -11,7 +11,7 @@ from helpers.battery import BATTERY, CHECKS, GOOD, SQUARE, battery_error
 from helpers.checks import assert_live
 
 import minipc
-from minipc.mistakes import MISTAKES, PACKAGE, load
+from minipc.mistakes import MISTAKES, PACKAGE, Mistake, load
 
 SHAPES = {  # with distinct widths these do not run at all
     "W is not transposed": "matmul",
@@ -75,3 +75,11 @@ def test_loading_leaves_the_engine_alone():
     assert load("the top-down term has the wrong sign") is mutant
     with pytest.raises(KeyError):
         load("no such mistake")
+
+
+@pytest.mark.parametrize("old", ["no such line", "def "], ids=["nowhere", "in many places"])
+def test_a_mistake_that_does_not_fit_the_source_is_refused(monkeypatch, old):
+    """After a change of the engine a mistake must not silently become the clean engine, or several mistakes."""
+    monkeypatch.setitem(MISTAKES, "new", Mistake("new", "spc", "sPC.4", old, "nothing"))
+    with pytest.raises(LookupError, match=r"must occur exactly once in spc\.py"):
+        load("new")

@@ -12,7 +12,7 @@ from hypothesis import given
 from minipc import InferenceWarning, epc
 from reference import autograd_oracles as ad
 from reference import closed_form as cf
-from reference.problems import NONLINEAR, make
+from reference.problems import NONLINEAR, linear, make
 
 SMOOTH = [name for name in NONLINEAR if "relu" not in name]
 MODES = {"fixed": 0.05, "power": "power", "adaptive": "adaptive"}
@@ -207,6 +207,18 @@ def test_the_curvature_of_a_linear_network_is_a_lower_bound(step_size, p):
     g = run(p, inference_steps=8, step_size=step_size)
     assert (g.curvature <= ev.max() * (1 + 1e-7)).all()
     assert (g.curvature >= ev.min() * (1 - 1e-7)).all()
+
+
+@by_mode
+@pytest.mark.parametrize("seed", range(3))
+def test_steps_whose_gradient_is_rounding_say_nothing_about_the_curvature(step_size, seed):
+    """Long after the equilibrium is reached the estimate still is a lower bound."""
+    p = linear(np.random.default_rng(seed), sizes=(3, 5, 4, 2), B=3, gain=0.8, precision="full")
+    g = run(p, inference_steps=2000, step_size=step_size)
+    assert (g.residual < 1e-12).all()
+    assert (
+        g.curvature <= np.linalg.eigvalsh(cf.hessian_errors(p.params, p.precision)).max() * (1 + 1e-7)
+    ).all()
 
 
 @noisy
