@@ -58,7 +58,10 @@ def generator(seed):
 
 
 def check_params(net, params):
-    """Structure, shapes and dtypes of ``params``; returns the dtype of the real numbers in it."""
+    """Structure, shapes and dtypes of ``params``; returns the dtype of the real numbers in it.
+
+    None if the network has no parameter at all.
+    """
     if not hasattr(net, "blocks"):
         raise TypeError(f"net must be a Network, got {type(net).__name__}")
     L = len(net.blocks)
@@ -68,16 +71,19 @@ def check_params(net, params):
         raise ValueError(
             f"params must have {L} dicts, one a block, got {len(params)} (parameters of another network?)"
         )
-    real = first = home = None
+    real = first = home = passed = None
     for l, (block, p) in enumerate(zip(net.blocks, params, strict=True), start=1):
+        shapes = block.shapes
         if not isinstance(p, dict):
             raise TypeError(f"params[{l - 1}] must be a dict, got {type(p).__name__}")
-        if p.keys() != block.shapes.keys():
-            raise ValueError(
-                f"params[{l - 1}] must have the entries {', '.join(block.shapes)}; got {', '.join(map(str, p))}"
-            )
-        for name, shape in block.shapes.items():
-            value, symbol = p[name], f"{name}[{l}]"
+        if p.keys() != shapes.keys():
+            expected = f"the entries {', '.join(shapes)}" if shapes else "no entries"
+            raise ValueError(f"params[{l - 1}] must have {expected}; got {', '.join(map(str, p)) or 'none'}")
+        for name, shape in shapes.items():
+            value = p[name]
+            if passed == (type(value), getattr(value, "dtype", None)) and value.shape == shape:
+                continue  # of the kind that has passed
+            symbol = f"{name}[{l}]"
             check_array(symbol, value, kinds="fc")
             if value.shape != shape:
                 hint = " (transposed?)" if value.shape == shape[::-1] else " (parameters of another network?)"
@@ -91,6 +97,7 @@ def check_params(net, params):
                     f"{symbol} is a {array_module(value).__name__} array but {first} is a {home} array: "
                     f"move all of them, minipc.as_backend(params, like=x)"
                 )
+            passed = type(value), value.dtype
     return real
 
 
@@ -103,7 +110,7 @@ def check_array(symbol, value, kinds):
         raise TypeError(f"{symbol} must hold {_KINDS[kinds]}, got {value.dtype}{hint}")
 
 
-_KINDS = {"fc": "float32 or float64 numbers", "fciub": "numbers"}
+_KINDS = {"fc": "float32 or float64 numbers", "fciub": "numbers", "iu": "integers, indices of an Embedding"}
 
 
 def real_dtype(dtype):
@@ -118,7 +125,7 @@ def cast(value, real):
 
 
 def prepare(net, params, x, y):
-    """Check parameters, input and target before any work; returns ``x (B, n[0])``, ``y (B, n[L])`` to compute with.
+    """Check parameters, input and target before any work; returns ``x (B, ...)``, ``y (B, n[L])`` to compute with.
 
     Integer labels become one-hot rows; ``y`` None stays None only in :func:`prepare_layers`. Raises
     ValueError or TypeError, naming the symbol, what was expected and what was given. Costs one
@@ -126,25 +133,38 @@ def prepare(net, params, x, y):
     """
     x = prepare_shape(net, params, x)
     y, tests = prepare_target(net, params, x, y)
-    check_values([("x must be finite", array_module(x).isfinite(x), x), *tests])
+    check_values([input_test(net, x), *tests])
     return x, y
 
 
 def prepare_input(net, params, x):
     """The part of :func:`prepare` that is about ``params`` and ``x``."""
     x = prepare_shape(net, params, x)
-    check_values([("x must be finite", array_module(x).isfinite(x), x)])
+    check_values([input_test(net, x)])
     return x
 
 
+def input_test(net, x):
+    """The test that the values of ``x`` have to pass, for :func:`check_values`."""
+    if takes_integers(net):
+        n = net.blocks[0].vocabulary
+        return f"x must hold indices 0..{n - 1}", (x >= 0) & (x < n), x
+    return "x must be finite", array_module(x).isfinite(x), x
+
+
+def takes_integers(net) -> bool:
+    """Is the input a table of indices (an Embedding comes first)?"""
+    return getattr(net.blocks[0], "integer_input", False)
+
+
 def prepare_layers(net, params, x, y, symbol, free, precision_check):
-    """Check a verb's arguments: as :func:`prepare`, and states or errors of the layers 1..L-1, one (B, n[l]) each.
+    """Check a verb's arguments: as :func:`prepare`, and states or errors of the layers 1..L-1, (B, *net.shapes[l]).
 
     Entry 0 of ``free`` is not looked at; ``y`` may be None. Returns ``free, x, y`` to compute with and what
     ``precision_check()`` returns. One synchronisation for all values.
     """
     x = prepare_shape(net, params, x)
-    L, sizes, xp = len(net.blocks), net.sizes, array_module(x)
+    L, xp = len(net.blocks), array_module(x)
     y, tests = (None, []) if y is None else prepare_target(net, params, x, y)
     if not isinstance(free, list | tuple):
         raise TypeError(f"{symbol} must be a list {symbol}[0..{L - 1}], got {type(free).__name__}")
@@ -153,14 +173,15 @@ def prepare_layers(net, params, x, y, symbol, free, precision_check):
             f"{symbol} must be a list {symbol}[0..{L - 1}] for {L} blocks, got {len(free)} entries"
         )
     found = [free[0]]
-    tests = [("x must be finite", xp.isfinite(x), x), *tests]
+    tests = [input_test(net, x), *tests]
+    dtype = real_precision(params, x)
     for l in range(1, L):
         name, value = f"{symbol}[{l}]", free[l]
         check_array(name, value, kinds="fc")
-        if value.shape != (len(x), sizes[l]):
-            raise ValueError(f"{name} must have shape {(len(x), sizes[l])}, got {value.shape}")
+        if value.shape != (len(x), *net.shapes[l]):
+            raise ValueError(f"{name} must have shape {(len(x), *net.shapes[l])}, got {value.shape}")
         check_module(name, value, params)
-        found.append(cast(value, x.real.dtype))
+        found.append(cast(value, dtype))
         tests.append((f"{name} must be finite", xp.isfinite(found[l]), found[l]))
     check_values(tests)
     return found, x, y, precision_check()
@@ -168,22 +189,28 @@ def prepare_layers(net, params, x, y, symbol, free, precision_check):
 
 def prepare_shape(net, params, x):
     """``params`` and ``x`` without a look at the values; ``x`` in the precision of the parameters."""
-    real = check_params(net, params)
-    check_array("x", x, kinds="fc")
-    n = net.blocks[0].n_in
-    if x.ndim != 2 or x.shape[1] != n:
-        raise ValueError(f"x must have shape (B, {n}), a row a sample; got {x.shape}")
+    real, shape, indices = check_params(net, params), net.shapes[0], takes_integers(net)
+    check_array("x", x, kinds="iu" if indices else "fc")
+    if x.shape[1:] != shape or x.ndim == 0:
+        expected = ", ".join(["B", *map(str, shape)]) + ("," if not shape else "")
+        raise ValueError(f"x must have shape ({expected}), a row a sample; got {x.shape}")
     if len(x) == 0:
         raise ValueError(f"x must have at least one sample, got the empty batch {x.shape}")
     check_module("x", x, params)
-    return cast(x, real)
+    return x if indices or real is None else cast(x, real)
+
+
+def real_precision(params, x):
+    """The dtype of real numbers to compute with: that of the parameters, or of ``x`` if there are none."""
+    return real_dtype(next((value.dtype for p in params for value in p.values()), x.dtype))
 
 
 def prepare_target(net, params, x, y):
     """``y`` as rows in the precision of ``x``, and the tests that its values have to pass."""
     check_array("y", y, kinds="fciub")
     check_module("y", y, params)
-    n, classes, xp = net.blocks[-1].n_out, net.loss.name == "cross_entropy", array_module(y)
+    (n,), classes, xp = net.shapes[-1], net.loss.name == "cross_entropy", array_module(y)
+    real = real_precision(params, x)
     labels = classes and y.ndim == 1
     if labels and y.dtype.kind not in "iu":
         raise TypeError(f"y as labels must be integers, got {y.dtype}")
@@ -193,8 +220,8 @@ def prepare_target(net, params, x, y):
         raise ValueError(f"y must have shape {expected}{also} for x of shape {x.shape}; got {y.shape}")
     if labels:
         tests = [(f"y must hold labels 0..{n - 1}", (y >= 0) & (y < n), y)]
-        return cast(one_hot(y, n), x.real.dtype), tests
-    y = cast(y, x.real.dtype)
+        return cast(one_hot(y, n), real), tests
+    y = cast(y, real)
     tests = [("y must be finite", xp.isfinite(y), y)]
     if classes:  # (LOSS.2): y - softmax is the derivative only then
         total = y.real.sum(axis=1)
@@ -211,7 +238,8 @@ def one_hot(labels, n):
 
 def check_module(symbol, value, params):
     """``value`` lives where the parameters live."""
-    here, there = array_module(value).__name__, array_module(*params[0].values()).__name__
+    here = array_module(value).__name__
+    there = array_module(next((v for p in params for v in p.values()), value)).__name__
     if here != there:
         raise TypeError(
             f"{symbol} is a {here} array but the parameters are {there} arrays: move one of them, "

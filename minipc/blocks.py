@@ -79,6 +79,17 @@ class Dense:
             raise ValueError(f"gain of a Dense block must be a positive finite number, got {self.gain!r}")
 
     @property
+    def in_shape(self) -> tuple:
+        """Shape of one input sample."""
+        return (self.n_in,)
+
+    def out_shape(self, shape) -> tuple:
+        """Shape of one output sample, ``(n_out,)``; a ValueError if ``shape`` is not ``(n_in,)``."""
+        if shape != (self.n_in,):
+            raise ValueError(f"Dense must take inputs of shape {(self.n_in,)}, got {shape}")
+        return (self.n_out,)
+
+    @property
     def shapes(self) -> dict:
         """Shape of every parameter: ``W`` (n_out, n_in), ``b`` (n_out,)."""
         return {"W": (self.n_out, self.n_in), "b": (self.n_out,)}
@@ -104,11 +115,11 @@ class Dense:
         """Output and tape, Eq. (BP.1); ``s (B, n_in) -> mu (B, n_out)``. Cost O(B n_in n_out)."""
         phi = ACTIVATIONS[self.activation].phi
         if self.form == "post":
-            a = s @ p["W"].T + p["b"]
+            a = up_through(p["W"], s) + p["b"]
             mu = phi(a)  # (BP.1)
             return mu, Tape(s, a, mu)
         r = phi(s)
-        return r @ p["W"].T + p["b"], Tape(s, s, r)  # (BP.1)
+        return up_through(p["W"], r) + p["b"], Tape(s, s, r)  # (BP.1)
 
     def vjp(self, p, tape, v, *, input=True, params=True):
         """Pull ``v`` back through the block: ``J^T v`` and the parameter gradient, Eqs. (BP.2), (BP.5), (BP.6).
@@ -127,12 +138,13 @@ class Dense:
         if self.form == "post":
             back = self._through_phi(tape, v)  # forward: mu = phi(a), so v comes back through phi'(a) first
             if input:
-                down = back @ p["W"]  # (BP.2)  forward: a = s @ W.T + b
+                down = down_through(p["W"], back)  # (BP.2)  forward: a = s @ W.T + b
             if params:
                 grads = {"W": back.T @ tape.s, "b": back.sum(axis=0)}  # (BP.5)
         else:
             if input:
-                down = self._through_phi(tape, v @ p["W"])  # (BP.2)  forward: mu = phi(s) @ W.T + b
+                back = down_through(p["W"], v)  # forward: mu = phi(s) @ W.T + b
+                down = self._through_phi(tape, back)  # (BP.2)
             if params:
                 grads = {"W": v.T @ tape.r, "b": v.sum(axis=0)}  # (BP.6)
         return down, grads
@@ -140,13 +152,13 @@ class Dense:
     def jvp(self, p, tape, s_dot, p_dot=None):
         """Push tangents forward, Eq. (JVP.1); ``s_dot (B, n_in)``, ``p_dot`` like ``p`` -> (B, n_out)."""
         if self.form == "post":
-            a_dot = s_dot @ p["W"].T
+            a_dot = up_through(p["W"], s_dot)
             if p_dot is not None:
-                a_dot = a_dot + tape.s @ p_dot["W"].T + p_dot["b"]
+                a_dot = a_dot + up_through(p_dot["W"], tape.s) + p_dot["b"]
             return self._through_phi(tape, a_dot)  # (JVP.1)
-        mu_dot = self._through_phi(tape, s_dot) @ p["W"].T  # (JVP.1)
+        mu_dot = up_through(p["W"], self._through_phi(tape, s_dot))  # (JVP.1)
         if p_dot is not None:
-            mu_dot = mu_dot + tape.r @ p_dot["W"].T + p_dot["b"]
+            mu_dot = mu_dot + up_through(p_dot["W"], tape.r) + p_dot["b"]
         return mu_dot
 
     def _through_phi(self, tape, v):
@@ -154,6 +166,20 @@ class Dense:
         if self.activation == "identity":
             return v
         return v * ACTIVATIONS[self.activation].dphi(tape.a, tape.r)
+
+
+def up_through(W, s):
+    """``s @ W.T``, the weights on the way up; ``(B, n_in) -> (B, n_out)``.
+
+    Written with the samples as columns: then no factor is read across its rows, here and in all that follows,
+    which made the product 1.2 to 1.3 times faster with one thread (benchmarks/spatial.py).
+    """
+    return (W @ s.T).T
+
+
+def down_through(W, v):
+    """``v @ W``, the weights on the way down; ``(B, n_out) -> (B, n_in)``. As :func:`up_through`."""
+    return (W.T @ v.T).T
 
 
 def xavier(rng, n_out, n_in):

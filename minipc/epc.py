@@ -21,17 +21,21 @@ exist is None.
 Source: Goemaere, Oliviers, Bogacz & Demeester (2025), arXiv 2505.20137.
 """
 
+import math
 from typing import NamedTuple
 
+from . import fast
 from .arguments import check_count, prepare, prepare_input, prepare_layers
 from .backend import Array, array_module
 from .inference import (
     Recorder,
     Recording,
+    by_sample,
     check_options,
     check_precision,
     converged,
     dot,
+    inner,
     local_gradient,
     norm_squared,
     start_loss,
@@ -43,6 +47,7 @@ from .network import Gradient, by_layer
 
 POWER_ITERATIONS = 8
 SHORTEN, LENGTHEN, LONGEST = 0.3, 1.5, 1.0  # (EPS.1)
+SHORT = 0.5  # a step times the curvature: below, nothing can be unstable soon
 FALL = 0.45  # (EPS.1): share of lam |g|^2 by which the energy must fall; 1/2 is the best step of a parabola
 
 
@@ -98,8 +103,10 @@ def feedforward(net, params, x):
 
 def _zeros(net, params, x):
     xp = array_module(x)
-    dtype = xp.result_type(x, *(value for p in params for value in p.values()))
-    return [None, *(xp.zeros((len(x), block.n_out), dtype) for block in net.blocks[:-1])]
+    dtype = xp.result_type(
+        *(value.dtype for value in [x, *(v for p in params for v in p.values())] if value.dtype.kind in "fc")
+    )
+    return [None, *(xp.zeros((len(x), *shape), dtype) for shape in net.shapes[1:-1])]
 
 
 def states_from_errors(net, params, e, x):
@@ -212,60 +219,129 @@ def infer(
 
 def _infer(net, params, e, x, y, Pi, inference_steps, step_size, tolerance, record_every):
     """:func:`infer` on checked arguments; also returns the point at the end and the loss at the start."""
-    xp = array_module(x)
     first = net.blocks[0].forward(params[0], x)  # x is clamped: its prediction never changes
+    at = _point(net, params, e, x, y, Pi, first)
+    start = total_energy(net, at, y)
+    loss = start_loss(net, params, x, at, y)
     record = Recorder(net, y, record_every)
+    descend = _adaptive_steps if step_size == "adaptive" else _fixed_steps
+    run = descend(net, params, e, x, y, Pi, first, at, inference_steps, step_size, tolerance, record)
+    e, at, gradient, energy, steps, left, curvature, lam = run
+    record(steps, at.s, at, last=True)
+    residual = norm_squared(gradient, energy) ** 0.5
+    warn_if_unsettled("ePC", start, energy, residual, step_size, tolerance)
+    return Inference(e, energy, residual, steps, 1 - left, curvature, lam, record.result()), at, loss
+
+
+def _fixed_steps(net, params, e, x, y, Pi, first, at, inference_steps, step_size, tolerance, record):
+    """The steps of (ePC.5), all of one size.
+
+    The curvature is looked at in every step; by the fast form only in the first and in the last one, if the first
+    one turned out to be short.
+    """
+    xp, gradient = array_module(x), None
+    like = at.yhat.real.sum(axis=1)
+    if step_size == "power":
+        curvature = _largest_eigenvalue(
+            net, params, at, _error_gradient(net, params, at), Pi, POWER_ITERATIONS
+        )
+        lam = 1 / curvature
+    else:
+        curvature, lam = xp.zeros_like(like), xp.full_like(like, float(step_size))
+    rounding = None
+
+    def met(g, after):
+        """The largest curvature so far and along the step between these gradients."""
+        fall, slope = norm_squared(g, like).real, dot(g, after, like).real
+        return xp.maximum(curvature, _curvature_met(fall, slope, lam, rounding))
+
+    if fast.applies(net, params, x, y, Pi, record.every, tolerance):  # the same steps, with less work
+        size, start, before = lam if step_size == "power" else float(step_size), at, None
+        watch = xp.__name__ != "numpy"  # a device would have to be waited for to find out
+        descent = fast.ErrorDescent(net, params, e, y, at, first, size)
+        for step in range(inference_steps):
+            gradient = descent.step(look=step < 2 or watch or step == inference_steps - 1)
+            if step == 0:
+                rounding = _rounding(start, gradient, like)
+            if step == 1 or watch:
+                curvature = met(before, gradient)
+                watch = watch or bool((lam * curvature > SHORT).any())
+            before = gradient
+        e, step = descent.errors(), int(inference_steps)
+        at = _point(net, params, e, x, y, Pi, first)
+        gradient = _error_gradient(net, params, at)
+        if step:
+            curvature = met(before, gradient)
+    else:
+        gradient = _error_gradient(net, params, at)
+        rounding = _rounding(at, gradient, like)
+        for step in range(inference_steps):
+            record(step, at.s, at)
+            if converged(gradient, like, tolerance, step):
+                break
+            # every gradient is from the old e: a simultaneous (Jacobi) update
+            moves = zip(e[1:], gradient[1:], strict=True)
+            e = [None, *(v - by_sample(lam, g) * g for v, g in moves)]  # (ePC.5)
+            at = _point(net, params, e, x, y, Pi, first)
+            before, gradient = gradient, _error_gradient(net, params, at)
+            curvature = met(before, gradient)
+        else:
+            step = int(inference_steps)
+    ceiling = float(xp.finfo(curvature.dtype).max) ** (0.5 / max(step, 1))  # no overflow
+    left = xp.minimum(abs(1 - lam * curvature), ceiling) ** step  # (ePC.17)
+    return e, at, gradient, total_energy(net, at, y), step, left, curvature, lam
+
+
+def _adaptive_steps(net, params, e, x, y, Pi, first, at, inference_steps, step_size, tolerance, record):
+    """Steps of (ePC.5) that lengthen and shorten, sample by sample, Eq. (EPS.1)."""
+    xp = array_module(x)
 
     def look(e):
         at = _point(net, params, e, x, y, Pi, first)
         return at, _error_gradient(net, params, at), total_energy(net, at, y)
 
-    at, gradient, energy = look(e)
-    loss = start_loss(net, params, x, at, y)
-    start, curvature, taken = energy, xp.zeros_like(energy.real), []
-    steepest = norm_squared(gradient, energy).real
-    adaptive = step_size == "adaptive"
-    if adaptive:  # start with the step that is the best one along the gradient of the quadratic model
-        curvature = _curvature_along(net, params, at, gradient, Pi, steepest)
-        lam = xp.minimum(1 / curvature, LONGEST)  # (EPS.1)
-    elif step_size == "power":
-        curvature = _largest_eigenvalue(net, params, at, gradient, Pi, POWER_ITERATIONS)
-        lam = 1 / curvature
-    else:
-        lam = xp.full_like(curvature, float(step_size))
+    gradient, energy = _error_gradient(net, params, at), total_energy(net, at, y)
+    rounding = _rounding(at, gradient, energy)
+    # start with the step that is the best one along the gradient of the quadratic model
+    curvature = _curvature_along(net, params, at, gradient, Pi, norm_squared(gradient, energy).real)
+    lam, taken = xp.minimum(1 / curvature, LONGEST), []  # (EPS.1)
     for step in range(inference_steps):
         record(step, at.s, at)
         if converged(gradient, energy, tolerance, step):
             break
-        # every gradient is from the old e: a simultaneous (Jacobi) update
-        trial = [None, *(v - lam[:, None] * g for v, g in zip(e[1:], gradient[1:], strict=True))]  # (ePC.5)
-        trial_at, trial_gradient, trial_energy = look(trial)
+        moves = zip(e[1:], gradient[1:], strict=True)
+        trial = [None, *(v - by_sample(lam, g) * g for v, g in moves)]  # (ePC.5), all layers from the old e
+        at, trial_gradient, trial_energy = look(trial)
         fall, slope = norm_squared(gradient, energy).real, dot(gradient, trial_gradient, energy).real
-        keep = fall >= 0  # all of them
-        if adaptive:
-            keep = _accept(energy.real, trial_energy.real, lam, fall, slope)  # (EPS.1)
-        info, promised = xp.finfo(fall.dtype), lam * fall
-        clear = (fall > float(info.eps) * steepest) & (promised > float(info.tiny))  # of rounding
-        met = (fall - slope) / xp.where(clear, promised, 1)  # (EPS.2)
-        curvature = xp.where(keep & clear & (met > curvature), met, curvature)
+        keep = _accept(energy.real, trial_energy.real, lam, fall, slope)  # (EPS.1)
+        met = _curvature_met(fall, slope, lam, rounding)
+        curvature = xp.where(keep & (met > curvature), met, curvature)
         taken.append(xp.where(keep, lam, 0))
         e, gradient = _choose(keep, trial, e), _choose(keep, trial_gradient, gradient)
         energy = xp.where(keep, trial_energy, energy)
-        at = _point(net, params, e, x, y, Pi, first) if adaptive and record_every else trial_at
-        if adaptive:
-            lam = xp.where(keep, xp.minimum(LENGTHEN * lam, LONGEST), SHORTEN * lam)  # (EPS.1)
+        if record.every:
+            at = _point(net, params, e, x, y, Pi, first)
+        lam = xp.where(keep, xp.minimum(LENGTHEN * lam, LONGEST), SHORTEN * lam)  # (EPS.1)
     else:
         step = int(inference_steps)
-    if adaptive:
-        at = _point(net, params, e, x, y, Pi, first)  # the last trial may have been taken back
-    record(step, at.s, at, last=True)
-    left, ceiling = xp.ones_like(curvature), float(xp.finfo(curvature.dtype).max) ** 0.5  # no overflow
+    at = _point(net, params, e, x, y, Pi, first)  # the last trial may have been taken back
+    left = xp.ones_like(curvature)
     for used in taken:
-        factor = abs(1 - used * curvature)
-        left = xp.minimum(left * (xp.minimum(factor, 1) if adaptive else factor), ceiling)  # (ePC.17)
-    residual = norm_squared(gradient, energy) ** 0.5
-    warn_if_unsettled("ePC", start, energy, residual, step_size, tolerance)
-    return Inference(e, energy, residual, step, 1 - left, curvature, lam, record.result()), at, loss
+        left = left * xp.minimum(abs(1 - used * curvature), 1)  # (ePC.17)
+    return e, at, gradient, energy, step, left, curvature, lam
+
+
+def _rounding(at, gradient, like):
+    """Squared norm below which a gradient may be rounding, ``(B,)``: it is the difference of xi and d (ePC.4)."""
+    terms = norm_squared(at.xi[:-1], like).real + norm_squared(gradient, like).real
+    return float(array_module(terms).finfo(terms.dtype).eps) * terms
+
+
+def _curvature_met(fall, slope, lam, rounding):
+    """Curvature along a step, Eq. (EPS.2), ``(B,)``; zero where rounding hides it."""
+    xp, promised = array_module(fall), lam * fall
+    clear = (fall > rounding) & (promised > float(xp.finfo(fall.dtype).tiny))
+    return xp.where(clear, (fall - slope) / xp.where(clear, promised, 1), 0)  # (EPS.2)
 
 
 def _accept(energy, trial_energy, lam, fall, slope):
@@ -284,7 +360,7 @@ def _accept(energy, trial_energy, lam, fall, slope):
 def _choose(keep, new, old):
     """Sample by sample, layer by layer: ``new`` where ``keep``, else ``old``."""
     xp = array_module(keep)
-    return [None, *(xp.where(keep[:, None], a, b) for a, b in zip(new[1:], old[1:], strict=True))]
+    return [None, *(xp.where(by_sample(keep, a), a, b) for a, b in zip(new[1:], old[1:], strict=True))]
 
 
 def largest_eigenvalue(net, params, e, x, y, precision=None, *, iterations=POWER_ITERATIONS):
@@ -308,7 +384,7 @@ def _largest_eigenvalue(net, params, at, gradient, Pi, iterations):
     for _ in range(iterations):
         length = norm_squared(v, zero).real ** 0.5
         scale = 1 / xp.where(length > 0, length, 1)
-        v = [None, *(a * scale[:, None] for a in v[1:])]
+        v = [None, *(a * by_sample(scale, a) for a in v[1:])]
         down = weigh(Pi[L], net.loss.curvature(at.yhat, _tangent(net, params, at, v)))  # (LOSS.3)
         Hv = [None] * L
         for l in range(L - 1, 0, -1):
@@ -323,7 +399,7 @@ def _curvature_along(net, params, at, v, Pi, length_squared):
     """Rayleigh quotient of the Gauss-Newton Hessian along ``v``, ``(B,)``: one forward-mode pass, no backward."""
     L, xp = len(net.blocks), array_module(length_squared)
     up = _tangent(net, params, at, v)
-    top = (up * weigh(Pi[L], net.loss.curvature(at.yhat, up))).sum(axis=1)
+    top = inner(up, weigh(Pi[L], net.loss.curvature(at.yhat, up)))
     own = dot(v, [None, *(weigh(Pi[l], v[l]) for l in range(1, L))], length_squared)
     still = length_squared == 0
     return xp.where(still, 1, (own + top).real / xp.where(still, 1, length_squared))
@@ -359,16 +435,21 @@ def gauss_newton_step(net, params, e, x, y, precision=None):
     system, rhs = inverse[L], at.eps[L]
     for l in range(1, L):
         system = system + J[l] @ inverse[l] @ J[l].transpose(0, 2, 1)
-        rhs = rhs + (J[l] @ e[l][:, :, None])[:, :, 0]
+        rhs = rhs + (J[l] @ e[l].reshape(B, -1, 1))[:, :, 0]
     z = xp.linalg.solve(xp.broadcast_to(system, (B, n, n)), rhs[:, :, None])
-    return [None, *((inverse[l] @ (J[l].transpose(0, 2, 1) @ z))[:, :, 0] for l in range(1, L))]  # (ePC.15)
+    step = [None, *(inverse[l] @ (J[l].transpose(0, 2, 1) @ z) for l in range(1, L))]  # (ePC.15)
+    return [None, *(v.reshape(e[l].shape) for l, v in enumerate(step[1:], start=1))]
 
 
 def _inverse(Pi, like):
-    """Inverse of a precision as a matrix (n, n)."""
-    xp = array_module(like)
-    one = xp.eye(like.shape[1], dtype=like.dtype)
-    return xp.linalg.inv(Pi) if getattr(Pi, "ndim", 0) == 2 else one if Pi is None else one / Pi
+    """Inverse of a precision as a matrix (n, n), for states like ``like (B, ...)``."""
+    xp, n = array_module(like), math.prod(like.shape[1:])
+    one = xp.eye(n, dtype=like.dtype)
+    if Pi is None:
+        return one
+    if getattr(Pi, "ndim", 0) == 2 and Pi.shape == (n, n):
+        return xp.linalg.inv(Pi)
+    return one / (Pi if getattr(Pi, "ndim", 0) == 0 else Pi.reshape(-1))
 
 
 def gradient(

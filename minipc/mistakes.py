@@ -55,7 +55,13 @@ _TABLE = [
         "return y - yhat",
     ),
     # --- blocks
-    Mistake("W is not transposed", "blocks", "BP.2", 'down = back @ p["W"]', 'down = back @ p["W"].T'),
+    Mistake(
+        "W is not transposed",
+        "blocks",
+        "BP.2",
+        'down = down_through(p["W"], back)',
+        'down = up_through(p["W"], back)',
+    ),
     Mistake(
         "phi' is missing (post form)",
         "blocks",
@@ -67,15 +73,16 @@ _TABLE = [
         "phi' is missing (pre form)",
         "blocks",
         "BP.2",
-        'down = self._through_phi(tape, v @ p["W"])',
-        'down = v @ p["W"]',
+        "down = self._through_phi(tape, back)",
+        "down = back",
     ),
     Mistake(
         "phi' sits one layer off, before W instead of after it (pre form)",
         "blocks",
         "BP.2",
-        'down = self._through_phi(tape, v @ p["W"])',
-        'down = self._through_phi(tape, v) @ p["W"]',
+        'back = down_through(p["W"], v)  # forward: mu = phi(s) @ W.T + b\n'
+        "                down = self._through_phi(tape, back)",
+        'down = down_through(p["W"], self._through_phi(tape, v))',
     ),
     Mistake(
         "phi' is missing in the weight gradient",
@@ -116,7 +123,7 @@ _TABLE = [
         "the tangent of the weights is forgotten",
         "blocks",
         "JVP.1",
-        'a_dot = a_dot + tape.s @ p_dot["W"].T + p_dot["b"]',
+        'a_dot = a_dot + up_through(p_dot["W"], tape.s) + p_dot["b"]',
         'a_dot = a_dot + p_dot["b"]',
     ),
     # --- backprop
@@ -133,15 +140,15 @@ _TABLE = [
         "the energy lacks the factor 1/2",
         "inference",
         "sPC.2",
-        "0.5 * (eps[l] * xi[l])",
-        "1.0 * (eps[l] * xi[l])",
+        "0.5 * inner(eps[l], xi[l])",
+        "1.0 * inner(eps[l], xi[l])",
     ),
     Mistake(
         "the output error is counted twice in the energy",
         "inference",
         "sPC.2",
-        "0.5 * (eps[-1] * xi[-1])",
-        "1.0 * (eps[-1] * xi[-1])",
+        "0.5 * inner(eps[-1], xi[-1])",
+        "1.0 * inner(eps[-1], xi[-1])",
     ),
     Mistake("the weight gradient has the wrong sign", "inference", "sPC.6", "{name: -value", "{name: value"),
     Mistake(
@@ -189,9 +196,9 @@ _TABLE = [
         "the layers move one after the other, not at once",
         "spc",
         "sPC.5",
-        "        s = [s[0], *(v - step_size * g for v, g in zip(s[1:], gradient[1:], strict=True))]",
-        "        for l in range(len(s) - 1, 0, -1):\n"
-        "            s = [*s[:l], s[l] - step_size * look(s)[1][l], *s[l + 1 :]]",
+        "            s = [s[0], *(v - step_size * g for v, g in zip(s[1:], gradient[1:], strict=True))]",
+        "            for l in range(len(s) - 1, 0, -1):\n"
+        "                s = [*s[:l], s[l] - step_size * look(s)[1][l], *s[l + 1 :]]",
     ),
     Mistake(
         "stale errors: computed before the last state step",
@@ -298,6 +305,7 @@ def _load(mistake):
             "network",
             "functions",
             "inference",
+            "fast",
         ):
             if not hasattr(package, module):
                 setattr(package, module, importlib.import_module(f"{package.__name__}.{module}"))
@@ -305,5 +313,6 @@ def _load(mistake):
         for name in set(sys.modules) - before:
             if name.startswith(package.__name__):
                 del sys.modules[name]
+    package.fast.applies = lambda *_: False  # a mistake is one in the readable form
     package.Network, package.Dense = package.network.Network, package.blocks.Dense
     return package

@@ -4,19 +4,19 @@ A network holds no parameters. ``params`` is a list of dicts, one a block, and e
 this structure.
 """
 
-import itertools
 import json
+import math
 from typing import NamedTuple
 
 import numpy as np  # host only: random numbers and files
 
-from .arguments import check_params, check_word, float_dtype, generator, prepare_input
+from .arguments import check_count, check_params, check_word, float_dtype, generator, prepare_input
 from .backend import Array, array_module, to_numpy
 from .blocks import BLOCKS
 from .files import replacing
 from .functions import LOSSES
 
-FORMAT = 1  # of the files that Network.save writes
+FORMAT = 2  # of the files that Network.save writes
 
 
 class Gradient(NamedTuple):
@@ -27,7 +27,7 @@ class Gradient(NamedTuple):
     grads : list of dicts            the structure of ``params``; what is to be subtracted, summed over the batch
     loss : (B,)                      loss of the feedforward prediction (the same for every rule)
     energy : (B,)                    energy at the end of inference
-    states : list of L (B, n[l])     s[0] = x, s[1], ..., s[L-1] at the end
+    states : list of L (B, ...)      s[0] = x, s[1], ..., s[L-1] at the end
     errors : list of L + 1           None, eps[1], ..., eps[L]; the last one is minus dLoss/dyhat
     residual : (B,)                  norm of the inference gradient at the end: how far from equilibrium
     regime : (B,)                    ePC: relaxed fraction of the fastest mode, Eq. (ePC.17); below .1 the
@@ -54,8 +54,14 @@ class Network:
 
     Parameters
     ----------
-    blocks : list of blocks      each one's ``n_in`` is the ``n_out`` of the one before
+    blocks : list of blocks      each one takes the output of the one before; the last one gives a vector
     loss : str                   "mse" (LOSS.1) or "cross_entropy" (LOSS.2, the output is a vector of logits)
+    input_shape : tuple          shape of one input sample, e.g. (3, 32, 32); needed only where the first block
+                                 takes inputs of more than one shape (a Conv2d does, a Dense does not)
+
+    Attributes
+    ----------
+    shapes : list of L + 1 tuples     shapes[l] is that of one sample of s[l], shapes[0] of the input
 
     Raises
     ------
@@ -71,7 +77,7 @@ class Network:
     (4, 2)
     """
 
-    def __init__(self, blocks, loss="mse"):
+    def __init__(self, blocks, loss="mse", input_shape=None):
         if not isinstance(blocks, list | tuple):
             raise TypeError(f"blocks must be a list of blocks, got {type(blocks).__name__}")
         if not blocks:
@@ -79,19 +85,24 @@ class Network:
         for l, block in enumerate(blocks, start=1):
             if type(block).__name__ not in BLOCKS:
                 raise TypeError(f"block {l} must be a block ({', '.join(BLOCKS)}), got {block!r}")
-        for l, (below, here) in enumerate(itertools.pairwise(blocks), start=1):
-            if below.n_out != here.n_in:
-                raise ValueError(
-                    f"block {l + 1} must take n_in = {below.n_out}, the output of block {l}; got n_in = {here.n_in}"
-                )
         check_word("loss", loss, LOSSES)
-        self.blocks = list(blocks)
-        self.loss = LOSSES[loss]
+        self.blocks, self.loss = list(blocks), LOSSES[loss]
+        self.shapes = [_input_shape(blocks[0], input_shape)]
+        for l, block in enumerate(blocks, start=1):
+            try:
+                self.shapes.append(tuple(block.out_shape(self.shapes[-1])))
+            except ValueError as error:
+                source = f"the output of block {l - 1}" if l > 1 else "the input"
+                raise ValueError(f"block {l} does not fit {source}: {error}") from None
+        if len(self.shapes[-1]) != 1:
+            raise ValueError(
+                f"the last block must give a vector (n,), got outputs of shape {self.shapes[-1]}: add Flatten()"
+            )
 
     @property
     def sizes(self) -> list:
-        """Widths n[0], ..., n[L]."""
-        return [self.blocks[0].n_in, *(block.n_out for block in self.blocks)]
+        """Numbers of units n[0], ..., n[L]."""
+        return [math.prod(shape) for shape in self.shapes]
 
     def init(self, seed=0, dtype="float64"):
         """Draw parameters on the host.
@@ -109,7 +120,7 @@ class Network:
         return [block.init_params(rng, dtype) for block in self.blocks]
 
     def forward(self, params, x):
-        """Prediction of the network, Eq. (BP.1); ``x (B, n[0]) -> (B, n[L])``. Cost O(B P)."""
+        """Prediction of the network, Eq. (BP.1); ``x (B, *shapes[0]) -> (B, n[L])``. Cost O(B P)."""
         x = prepare_input(self, params, x)
         for block, p in zip(self.blocks, params, strict=True):
             x, _ = block.forward(p, x)  # (BP.1)
@@ -118,11 +129,12 @@ class Network:
     def __repr__(self):
         rows = [("block", "map", "in", "out", "parameters")]
         for l, block in enumerate(self.blocks, start=1):
-            rows.append((str(l), block.formula, block.n_in, block.n_out, f"{_count(block):,}"))
+            ends = ("x".join(map(str, shape)) or "index" for shape in self.shapes[l - 1 : l + 1])
+            rows.append((str(l), block.formula, *ends, f"{_count(block):,}"))
         total = sum(_count(block) for block in self.blocks)
-        lines = [
-            "  ".join(f"{c!s:>{w}}" for c, w in zip(row, (5, 22, 6, 6, 11), strict=True)) for row in rows
-        ]
+        least = (5, 22, 6, 6, 11)
+        widths = [max(w, *(len(row[i]) for row in rows)) for i, w in enumerate(least)]
+        lines = ["  ".join(f"{c!s:>{w}}" for c, w in zip(row, widths, strict=True)) for row in rows]
         return "\n".join([*lines, f"loss {self.loss.name}, {total:,} parameters"])
 
     def save(self, path, params):
@@ -135,6 +147,7 @@ class Network:
         header = {
             "format": FORMAT,
             "loss": self.loss.name,
+            "input_shape": self.shapes[0],
             "blocks": [[type(block).__name__, block.config()] for block in self.blocks],
         }
         arrays = {f"{l}.{k}": to_numpy(v) for l, p in enumerate(params, start=1) for k, v in p.items()}
@@ -150,7 +163,8 @@ class Network:
             header = json.loads(str(arrays.pop("header")))
             if header["format"] != FORMAT:
                 raise ValueError(f"its format is {header['format']!r}, this version reads {FORMAT}")
-            net = cls([BLOCKS[name](**config) for name, config in header["blocks"]], loss=header["loss"])
+            blocks = [BLOCKS[name](**config) for name, config in header["blocks"]]
+            net = cls(blocks, loss=header["loss"], input_shape=tuple(header["input_shape"]))
             params = [{k: arrays[f"{l}.{k}"] for k in b.shapes} for l, b in enumerate(net.blocks, start=1)]
         except FileNotFoundError:
             raise
@@ -158,6 +172,22 @@ class Network:
             raise ValueError(f"{path} is not a network saved by minipc: {error!r}") from error
         check_params(net, params)
         return net, params
+
+
+def _input_shape(block, given):
+    """Shape of one input sample: the first block's own, or the one that is given."""
+    name, own = type(block).__name__, block.in_shape
+    if given is None:
+        if own is None:
+            raise ValueError(
+                f"input_shape must be given, e.g. (3, 32, 32): {name} takes inputs of more than one shape"
+            )
+        return own
+    if not isinstance(given, list | tuple):
+        raise TypeError(f"input_shape must be a tuple of integers, got {given!r}")
+    for n in given:
+        check_count("each entry of input_shape", n, least=1)
+    return tuple(int(n) for n in given)
 
 
 def _count(block):

@@ -23,8 +23,9 @@ variances instead of precisions); Rao & Ballard (1999).
 
 from typing import NamedTuple
 
+from . import fast
 from .arguments import prepare, prepare_input, prepare_layers
-from .backend import Array
+from .backend import Array, array_module
 from .inference import (
     Recorder,
     Recording,
@@ -80,14 +81,22 @@ class Inference(NamedTuple):
 def feedforward(net, params, x):
     """Activities s[0..L-1] with every hidden error zero: the usual start of inference, Eq. (sPC.1)."""
     x = prepare_input(net, params, x)
-    return _feedforward(net, params, x, net.blocks[0].forward(params[0], x))
+    return _feedforward(net, params, x, None, [None] * (len(net.blocks) + 1))[0]
 
 
-def _feedforward(net, params, x, first):
-    f, theta, s = by_layer(net.blocks), by_layer(params), [x]
-    for l in range(1, len(net.blocks)):
-        s.append(first[0] if l == 1 else f[l].forward(theta[l], s[l - 1])[0])  # (sPC.1)
-    return s
+def _feedforward(net, params, x, y, Pi):
+    """The feedforward states and the errors there: zero, but for the output."""
+    L, f, theta = len(net.blocks), by_layer(net.blocks), by_layer(params)
+    s, tape, eps, zeros = [x], [None], [None], array_module(x).zeros_like
+    for l in range(1, L + 1):
+        mu, t = f[l].forward(theta[l], s[l - 1])  # (sPC.1)
+        tape.append(t)
+        if l < L:
+            s.append(mu)
+            eps.append(zeros(mu))  # (sPC.1)
+        else:
+            eps.append(zeros(mu) if y is None else net.loss.error(mu, y))
+    return s, Errors(mu, eps, [*eps[:L], weigh(Pi[L], eps[L])], tape)  # (sPC.3)
 
 
 def errors(net, params, s, y, precision=None):
@@ -204,33 +213,42 @@ def infer(
     check_options(inference_steps, step_size, tolerance, record_every)
     s, y, Pi = _prepare(net, params, s, y, precision)
     first = net.blocks[0].forward(params[0], s[0])
-    return _infer(net, params, s, y, Pi, first, inference_steps, step_size, tolerance, record_every)[0]
+    now = _errors(net, params, s, y, Pi, first)
+    return _infer(net, params, s, y, Pi, now, first, inference_steps, step_size, tolerance, record_every)[0]
 
 
-def _infer(net, params, s, y, Pi, first, inference_steps, step_size, tolerance, record_every):
+def _infer(
+    net, params, s, y, Pi, now, first, inference_steps, step_size, tolerance, record_every, feedforward=False
+):
     """:func:`infer` on checked arguments; also returns the errors at the end and the loss at the start.
 
-    ``first`` is the forward pass of block 1: s[0] is clamped, so its prediction never changes.
+    ``now`` are the errors at ``s``, and ``first`` is the forward pass of block 1: s[0] is clamped, so its prediction
+    never changes. ``feedforward`` says that ``s`` is the feedforward pass.
     """
     step_size = float(step_size)  # a Python float is dtype-neutral, np.float64 is not
     record = Recorder(net, y, record_every)
+    start = energy = total_energy(net, now, y)
+    loss = start_loss(net, params, s[0], now, y)
 
     def look(s):
         now = _errors(net, params, s, y, Pi, first)
         return now, _activity_gradient(net, params, now)
 
-    now, gradient = look(s)
-    start = energy = total_energy(net, now, y)
-    loss = start_loss(net, params, s[0], now, y)
-    for step in range(inference_steps):
-        record(step, s, now)
-        if converged(gradient, energy, tolerance, step):
-            break
-        # every gradient is from the old s: a simultaneous (Jacobi) update
-        s = [s[0], *(v - step_size * g for v, g in zip(s[1:], gradient[1:], strict=True))]  # (sPC.5)
-        now, gradient = look(s)  # the errors belong to the new states
+    if fast.applies(net, params, s[0], y, Pi, record_every, tolerance):  # the same steps, with less work
+        step, run = int(inference_steps), (first, inference_steps, step_size)
+        s = fast.spc_steps(net, params, s, y, now, *run, feedforward=feedforward)
+        now, gradient = look(s)
     else:
-        step = int(inference_steps)
+        gradient = _activity_gradient(net, params, now)
+        for step in range(inference_steps):
+            record(step, s, now)
+            if converged(gradient, energy, tolerance, step):
+                break
+            # every gradient is from the old s: a simultaneous (Jacobi) update
+            s = [s[0], *(v - step_size * g for v, g in zip(s[1:], gradient[1:], strict=True))]  # (sPC.5)
+            now, gradient = look(s)  # the errors belong to the new states
+        else:
+            step = int(inference_steps)
     record(step, s, now, last=True)
     energy = total_energy(net, now, y)
     residual = norm_squared(gradient, energy) ** 0.5
@@ -291,8 +309,9 @@ def gradient(
     check_options(inference_steps, step_size, tolerance, record_every)
     x, y = prepare(net, params, x, y)
     Pi = check_precision(net, params, precision)
-    first = net.blocks[0].forward(params[0], x)
-    s = _feedforward(net, params, x, first)
-    run, now, loss = _infer(net, params, s, y, Pi, first, inference_steps, step_size, tolerance, record_every)
+    s, now = _feedforward(net, params, x, y, Pi)
+    first = [*s[1:], now.yhat][0], now.tape[1]
+    options = inference_steps, step_size, tolerance, record_every
+    run, now, loss = _infer(net, params, s, y, Pi, now, first, *options, feedforward=True)
     grads = local_gradient(net, params, now)
     return Gradient(grads, loss, run.energy, run.s, now.eps, run.residual, recording=run.recording)

@@ -7,7 +7,7 @@ import time
 
 import numpy as np  # host only: shuffling
 
-from .arguments import cast, check_count, generator, prepare, real_dtype
+from .arguments import check_count, generator, prepare, prepare_shape
 from .backend import array_module, as_backend, to_numpy
 from .network import check_loss
 
@@ -71,7 +71,7 @@ def fit(
             prepare(net, params, *_pair("validation", validation))
         except (TypeError, ValueError) as error:
             raise type(error)(f"validation: {error}") from None
-    x = cast(x, real_dtype(params[0]["W"].dtype))  # once, not in every batch
+    x = prepare_shape(net, params, x)  # cast once, not in every batch
     rng, state, N = generator(seed), optimizer.init(params), len(x)
     history = {"loss": [], "energy": [], "seconds": [], "validation_loss": [], "validation_accuracy": []}
     with _bar(epochs * -(-N // batch_size), progress) as bar:

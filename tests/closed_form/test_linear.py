@@ -200,6 +200,18 @@ def test_the_example_for_pencil_and_paper():
 # ---------------------------------------------------------------------- dynamics
 
 
+@pytest.mark.parametrize("rule", [spc, epc])
+def test_the_smallest_rise_of_the_energy_is_warned_of(rule):
+    """The example above, E = 1.25 + 11.25 (1 - 10 lam)^2 after a step: it rises from lam = 0.2 on."""
+    net, one = Network([Dense(1, 1), Dense(1, 1)]), np.ones((1, 1))
+    params = [{"W": np.array([[w]]), "b": np.zeros(1)} for w in (2.0, 3.0)]
+    below = rule.gradient(net, params, one, one, inference_steps=1, step_size=0.19999)
+    assert below.energy[0] == pytest.approx(1.25 + 11.25 * 0.9999**2, rel=1e-13)
+    for lam in (0.200001, 0.205):
+        with pytest.warns(InferenceWarning, match="diverged in 1 of 1 samples"):
+            rule.gradient(net, params, one, one, inference_steps=1, step_size=lam)
+
+
 @by_rule
 @pytest.mark.parametrize("seed", range(3))
 def test_the_stable_steps_end_at_two_over_the_largest_eigenvalue(rule, hessian, seed):

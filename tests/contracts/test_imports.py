@@ -16,6 +16,7 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule
     "functions": 1,
     "data": 2,
     "blocks": 2,
+    "fast": 3,
     "network": 3,
     "inference": 4,
     **dict.fromkeys(["backprop", "spc", "epc", "optim"], 5),

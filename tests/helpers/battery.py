@@ -379,7 +379,7 @@ def secants(slopes, step_size=LAM):
 def curvature_and_regime(engine, p):
     """What fixed-step ePC reports about the fastest mode it met."""
     g = engine.epc.gradient(
-        network(p, engine), p.params, p.x, p.y, p.precision, inference_steps=N, step_size=LAM
+        network(p, engine), p.params, p.x, p.y, p.precision, inference_steps=N, step_size=LAM, record_every=1
     )
     slopes = []
     descend(

@@ -78,7 +78,7 @@ CASES = {
     "widths do not fit": (
         lambda: pc.Network([pc.Dense(3, 2), pc.Dense(3, 2)]),
         ValueError,
-        "block 2 must take n_in = 2, the output of block 1; got n_in = 3",
+        "block 2 does not fit the output of block 1: Dense must take inputs of shape \\(3,\\), got \\(2,\\)",
     ),
     "loss unknown": (
         lambda: pc.Network(NET.blocks, "nll"),

@@ -88,7 +88,7 @@ FOREIGN = {
     "an unknown block": with_header(blocks=[["Conv2d", {}]]),
     "an unknown loss": with_header(loss="nll"),
     "an unknown option": with_header(blocks=[["Dense", {"n_in": 4, "n_out": 3, "bias": False}]]),
-    "a later format": with_header(format=2),
+    "a later format": with_header(format=99),
     "an array missing": without_an_array,
 }
 
