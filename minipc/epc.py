@@ -36,6 +36,7 @@ from .inference import (
     converged,
     dot,
     inner,
+    layer_energies,
     local_gradient,
     norm_squared,
     start_loss,
@@ -103,10 +104,13 @@ def feedforward(net, params, x):
 
 def _zeros(net, params, x):
     xp = array_module(x)
-    dtype = xp.result_type(
-        *(value.dtype for value in [x, *(v for p in params for v in p.values())] if value.dtype.kind in "fc")
-    )
-    return [None, *(xp.zeros((len(x), *shape), dtype) for shape in net.shapes[1:-1])]
+    numbers = [v.dtype for p in params for v in p.values()] + ([] if x.dtype.kind in "iu" else [x.dtype])
+    dtype = xp.result_type(*numbers)
+    orders = ("F" if len(shape) == 1 else "C" for shape in net.shapes[1:-1])  # as the blocks' outputs lie
+    return [
+        None,
+        *(xp.zeros((len(x), *n), dtype, order) for n, order in zip(net.shapes[1:-1], orders, strict=True)),
+    ]
 
 
 def states_from_errors(net, params, e, x):
@@ -221,11 +225,12 @@ def _infer(net, params, e, x, y, Pi, inference_steps, step_size, tolerance, reco
     """:func:`infer` on checked arguments; also returns the point at the end and the loss at the start."""
     first = net.blocks[0].forward(params[0], x)  # x is clamped: its prediction never changes
     at = _point(net, params, e, x, y, Pi, first)
-    start = total_energy(net, at, y)
+    terms = layer_energies(net, at, y)
+    start = sum(terms)
     loss = start_loss(net, params, x, at, y)
-    record = Recorder(net, y, record_every)
+    record, scale = Recorder(net, y, record_every), 2 * sum(terms[:-1], 0 * start).real
     descend = _adaptive_steps if step_size == "adaptive" else _fixed_steps
-    run = descend(net, params, e, x, y, Pi, first, at, inference_steps, step_size, tolerance, record)
+    run = descend(net, params, e, x, y, Pi, first, at, scale, inference_steps, step_size, tolerance, record)
     e, at, gradient, energy, steps, left, curvature, lam = run
     record(steps, at.s, at, last=True)
     residual = norm_squared(gradient, energy) ** 0.5
@@ -233,48 +238,42 @@ def _infer(net, params, e, x, y, Pi, inference_steps, step_size, tolerance, reco
     return Inference(e, energy, residual, steps, 1 - left, curvature, lam, record.result()), at, loss
 
 
-def _fixed_steps(net, params, e, x, y, Pi, first, at, inference_steps, step_size, tolerance, record):
+def _fixed_steps(net, params, e, x, y, Pi, first, at, scale, inference_steps, step_size, tolerance, record):
     """The steps of (ePC.5), all of one size.
 
-    The curvature is looked at in every step; by the fast form only in the first and in the last one, if the first
-    one turned out to be short.
+    The curvature is looked at in every step; by the fast form in the first one, and if that was not short in all.
     """
-    xp, gradient = array_module(x), None
-    like = at.yhat.real.sum(axis=1)
+    xp, gradient, like = array_module(x), None, scale
     if step_size == "power":
-        curvature = _largest_eigenvalue(
-            net, params, at, _error_gradient(net, params, at), Pi, POWER_ITERATIONS
-        )
+        start = _error_gradient(net, params, at)
+        curvature = _largest_eigenvalue(net, params, at, start, Pi, POWER_ITERATIONS)
         lam = 1 / curvature
     else:
         curvature, lam = xp.zeros_like(like), xp.full_like(like, float(step_size))
-    rounding = None
 
-    def met(g, after):
-        """The largest curvature so far and along the step between these gradients."""
+    def met(g, after, step):
+        """The largest curvature so far and along this step, between these two gradients."""
+        nonlocal scale
         fall, slope = norm_squared(g, like).real, dot(g, after, like).real
-        return xp.maximum(curvature, _curvature_met(fall, slope, lam, rounding))
+        scale = scale + fall if step == 0 else scale
+        return xp.maximum(curvature, _curvature_met(fall, slope, lam, scale))
 
     if fast.applies(net, params, x, y, Pi, record.every, tolerance):  # the same steps, with less work
-        size, start, before = lam if step_size == "power" else float(step_size), at, None
-        watch = xp.__name__ != "numpy"  # a device would have to be waited for to find out
+        watch = step_size == "power"  # then no step is short
+        size = lam if step_size == "power" else float(step_size)
         descent = fast.ErrorDescent(net, params, e, y, at, first, size)
         for step in range(inference_steps):
-            gradient = descent.step(look=step < 2 or watch or step == inference_steps - 1)
-            if step == 0:
-                rounding = _rounding(start, gradient, like)
-            if step == 1 or watch:
-                curvature = met(before, gradient)
-                watch = watch or bool((lam * curvature > SHORT).any())
-            before = gradient
-        e, step = descent.errors(), int(inference_steps)
+            before, gradient = gradient, descent.step(look=step < 2 or watch)
+            if step == 1 or (watch and step):
+                curvature = met(before, gradient, step - 1)
+                watch = watch or bool((lam * curvature > SHORT).any())  # one synchronisation
+        e, step, before = descent.errors(), int(inference_steps), gradient
         at = _point(net, params, e, x, y, Pi, first)
         gradient = _error_gradient(net, params, at)
-        if step:
-            curvature = met(before, gradient)
+        if step == 1 or (watch and step):
+            curvature = met(before, gradient, step - 1)
     else:
         gradient = _error_gradient(net, params, at)
-        rounding = _rounding(at, gradient, like)
         for step in range(inference_steps):
             record(step, at.s, at)
             if converged(gradient, like, tolerance, step):
@@ -284,7 +283,7 @@ def _fixed_steps(net, params, e, x, y, Pi, first, at, inference_steps, step_size
             e = [None, *(v - by_sample(lam, g) * g for v, g in moves)]  # (ePC.5)
             at = _point(net, params, e, x, y, Pi, first)
             before, gradient = gradient, _error_gradient(net, params, at)
-            curvature = met(before, gradient)
+            curvature = met(before, gradient, step)
         else:
             step = int(inference_steps)
     ceiling = float(xp.finfo(curvature.dtype).max) ** (0.5 / max(step, 1))  # no overflow
@@ -292,7 +291,9 @@ def _fixed_steps(net, params, e, x, y, Pi, first, at, inference_steps, step_size
     return e, at, gradient, total_energy(net, at, y), step, left, curvature, lam
 
 
-def _adaptive_steps(net, params, e, x, y, Pi, first, at, inference_steps, step_size, tolerance, record):
+def _adaptive_steps(
+    net, params, e, x, y, Pi, first, at, scale, inference_steps, step_size, tolerance, record
+):
     """Steps of (ePC.5) that lengthen and shorten, sample by sample, Eq. (EPS.1)."""
     xp = array_module(x)
 
@@ -301,9 +302,10 @@ def _adaptive_steps(net, params, e, x, y, Pi, first, at, inference_steps, step_s
         return at, _error_gradient(net, params, at), total_energy(net, at, y)
 
     gradient, energy = _error_gradient(net, params, at), total_energy(net, at, y)
-    rounding = _rounding(at, gradient, energy)
+    steepest = norm_squared(gradient, energy).real
+    scale = scale + steepest
     # start with the step that is the best one along the gradient of the quadratic model
-    curvature = _curvature_along(net, params, at, gradient, Pi, norm_squared(gradient, energy).real)
+    curvature = _curvature_along(net, params, at, gradient, Pi, steepest)
     lam, taken = xp.minimum(1 / curvature, LONGEST), []  # (EPS.1)
     for step in range(inference_steps):
         record(step, at.s, at)
@@ -314,7 +316,7 @@ def _adaptive_steps(net, params, e, x, y, Pi, first, at, inference_steps, step_s
         at, trial_gradient, trial_energy = look(trial)
         fall, slope = norm_squared(gradient, energy).real, dot(gradient, trial_gradient, energy).real
         keep = _accept(energy.real, trial_energy.real, lam, fall, slope)  # (EPS.1)
-        met = _curvature_met(fall, slope, lam, rounding)
+        met = _curvature_met(fall, slope, lam, scale)
         curvature = xp.where(keep & (met > curvature), met, curvature)
         taken.append(xp.where(keep, lam, 0))
         e, gradient = _choose(keep, trial, e), _choose(keep, trial_gradient, gradient)
@@ -331,16 +333,13 @@ def _adaptive_steps(net, params, e, x, y, Pi, first, at, inference_steps, step_s
     return e, at, gradient, energy, step, left, curvature, lam
 
 
-def _rounding(at, gradient, like):
-    """Squared norm below which a gradient may be rounding, ``(B,)``: it is the difference of xi and d (ePC.4)."""
-    terms = norm_squared(at.xi[:-1], like).real + norm_squared(gradient, like).real
-    return float(array_module(terms).finfo(terms.dtype).eps) * terms
+def _curvature_met(fall, slope, lam, scale):
+    """Curvature along a step, Eq. (EPS.2), ``(B,)``; zero where rounding hides it.
 
-
-def _curvature_met(fall, slope, lam, rounding):
-    """Curvature along a step, Eq. (EPS.2), ``(B,)``; zero where rounding hides it."""
-    xp, promised = array_module(fall), lam * fall
-    clear = (fall > rounding) & (promised > float(xp.finfo(fall.dtype).tiny))
+    ``scale`` is the squared norm of the two terms whose difference the gradient is, Eq. (ePC.4), at the start.
+    """
+    info, xp, promised = array_module(fall).finfo(fall.dtype), array_module(fall), lam * fall
+    clear = (fall > float(info.eps) * scale) & (promised > float(info.tiny))
     return xp.where(clear, (fall - slope) / xp.where(clear, promised, 1), 0)  # (EPS.2)
 
 
@@ -500,7 +499,7 @@ def gradient(
     Notes
     -----
     Cost: N + 1 forward and backward passes and one forward pass, O(N B P) time. On a device three
-    synchronisations, whatever N. Derivation: reference/equations.md.
+    synchronisations (with a fixed step four), whatever N. Derivation: reference/equations.md.
     Source: Goemaere et al. (2025), arXiv 2505.20137; the adaptive step is ours.
 
     Examples

@@ -190,10 +190,8 @@ def dot(u, v, like):
 
 def inner(u, v):
     """Inner product of each sample, ``(B, ...), (B, ...) -> (B,)``; complex numbers are not conjugated."""
-    product = (u * v).reshape(len(u), -1)
-    return product @ array_module(u).ones(
-        product.shape[1], product.dtype
-    )  # half the time of a sum over axis 1
+    n = len(u)
+    return array_module(u).einsum("ib,ib->b", u.reshape(n, -1).T, v.reshape(n, -1).T)
 
 
 def by_sample(factor, v):
