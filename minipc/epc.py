@@ -499,7 +499,7 @@ def gradient(
     Notes
     -----
     Cost: N + 1 forward and backward passes and one forward pass, O(N B P) time. On a device three
-    synchronisations (with a fixed step four), whatever N. Derivation: reference/equations.md.
+    synchronisations, whatever N; a fixed step costs a fourth. Derivation: reference/equations.md.
     Source: Goemaere et al. (2025), arXiv 2505.20137; the adaptive step is ours.
 
     Examples
