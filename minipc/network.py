@@ -55,7 +55,8 @@ class Network:
     Parameters
     ----------
     blocks : list of blocks      each one's ``n_in`` is the ``n_out`` of the one before
-    loss : str                   "mse" (LOSS.1) or "cross_entropy" (LOSS.2, the output is a vector of logits)
+    loss : str                   "mse" (LOSS.1), "cross_entropy" (LOSS.2, the output is a vector of logits) or
+                                 "binary_cross_entropy" (LOSS.4, every output is a logit of its own)
 
     Raises
     ------
