@@ -9,7 +9,7 @@ import pytest
 
 from contracts.source import PACKAGE, REFERENCE, modules, tree
 
-RANK = {  # imports run to a lower rank only; a rule never imports a rule
+RANK = {  # imports run to a lower rank only; a rule never imports a rule of its own rank
     "backend": 0,
     "files": 0,
     "arguments": 1,
@@ -19,12 +19,13 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule
     "network": 3,
     "inference": 4,
     **dict.fromkeys(["backprop", "spc", "epc", "optim"], 5),
+    **dict.fromkeys(["variants", "dag"], 6),  # they stand on spc and epc
     **dict.fromkeys(["train", "check", "mistakes", "plotting"], 6),
     "verify": 7,
     "tour": 8,
     "__main__": 9,
 }
-ALGORITHMS = ("functions", "backprop", "spc", "epc", "optim")
+ALGORITHMS = ("functions", "backprop", "spc", "epc", "variants", "dag", "optim")
 MAY_IMPORT = {
     "matplotlib": {"plotting"},
     "tqdm": {"train"},
