@@ -668,9 +668,9 @@ def frozen_predictions(engine, p):
         network(p, engine), p.params, p.x, p.y, p.precision, inference_steps=N + 2, step_size=LAM
     )
     states = [p.x, *(m + e for m, e in zip(mu[1:], eps[1:], strict=True))]
-    return [g.states, g.errors[1:-1], flat(g.grads), 1 + g.residual], [
+    return [g.states, flat(g.errors[1:-1]), flat(g.grads), 1 + g.residual], [
         states,
-        eps[1:],
+        flat(eps[1:]),
         flat(grad(held)(p.params)),
         length(slope, len(p.x)),
     ]
