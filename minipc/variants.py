@@ -189,8 +189,8 @@ def momentum(
     """Local weight gradient of sPC whose states move with momentum (heavy ball), Eq. (MOM.1).
 
     Which gradient: after convergence that of sPC at its equilibrium, not backprop's. On the way there it is
-    neither sPC's nor backprop's: momentum breaks the laws of the first arrival (sPC.9), (FPA.2) from the second
-    step on. ``momentum = 0`` is sPC.
+    neither sPC's nor backprop's. The first arrival (sPC.9) is untouched, because a layer that has not moved has no
+    velocity; every law of later steps is broken. ``momentum = 0`` is sPC.
 
     Parameters
     ----------

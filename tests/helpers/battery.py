@@ -632,7 +632,11 @@ def newton(engine, p):
         curvature = np.diag(oracle(ad.energy_hessian_states, one, one.s, one.y))
         slope = ad.stack(oracle(ad.spc_activity_gradient, one, one.s, one.y)[1:])
         rows.append(ad.stack(one.s[1:]) - slope / curvature)
-    s = engine.variants.newton_step(network(p, engine), p.params, p.s, p.y, Pi)
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="newton_step climbs"
+        )  # random states: not convex everywhere
+        s = engine.variants.newton_step(network(p, engine), p.params, p.s, p.y, Pi)
     return np.concatenate(s[1:], axis=1), np.array(rows)
 
 
