@@ -470,8 +470,10 @@ def pc_alm(
     True
     """
     check_positive_number("penalty", penalty)
-    if not is_number(dual_step) or dual_step != 0:
-        check_positive_number("dual_step", dual_step)
+    if not is_number(dual_step):
+        raise TypeError(f"dual_step must be a number, got {dual_step!r}")
+    if not 0 <= dual_step < math.inf:
+        raise ValueError(f"dual_step must be finite and not negative, got {dual_step}")
     fixed, s, now, loss = _start(net, params, x, y, precision, inference_steps, step_size)
     L, lam, rho, tau = len(net.blocks), float(step_size), float(penalty), float(dual_step)
     v = [0 * a for a in s]
@@ -837,7 +839,9 @@ def newton_step(net, params, s, y, precision=None):
         raise ValueError("newton_step needs a target y, got None")
     for l, value in enumerate(Pi):
         if is_array(value) and value.ndim == 2:
-            raise ValueError(f"Pi[{l}] must be a number or a diagonal for newton_step, got {value.shape}")
+            raise ValueError(
+                f"Pi[{l}] must be a number or a diagonal for newton_step, got the shape {value.shape}"
+            )
     Pi = [1.0 if value is None else value for value in Pi]
     now = spc._errors(net, params, s, y, Pi)
     gradient, new, lowest = spc._activity_gradient(net, params, now), [s[0]], []
