@@ -127,6 +127,12 @@ def _incremental(net, p):
     return new, g
 
 
+def _newton(net, p):
+    """A Newton step near zero, where this problem is convex along every unit."""
+    s = [p.x, *(0.1 * v for v in p.s[1:])]
+    return variants.newton_step(net, p.params, s, 0.1 * p.y, p.precision)
+
+
 def _kinds(name):
     """A verb of learned precisions; where the problem has none, ones are learned."""
     return lambda net, p: getattr(variants, name)(net, p.params, p.s, p.y, p.precision or [1.0, 1.0, None])
@@ -208,7 +214,7 @@ CALLS = {
     "variants.centred": Call(_verb(variants, "centred", "x", "y", beta=0.5, **FIVE), 4),
     "variants.full_energy": Call(_kinds("full_energy"), 1),
     "variants.precision_gradient": Call(_kinds("precision_gradient"), 1),
-    "variants.newton_step": Call(_verb(variants, "newton_step", "s", "y"), 2, settings=("numbers",)),
+    "variants.newton_step": Call(_newton, 2, settings=("numbers",)),
     "dag.Dag.forward": Call(_graph("Dag.forward"), 1, weighs=False),
     "dag.feedforward": Call(_graph("feedforward", "x"), 1, weighs=False),
     "dag.states_from_errors": Call(_graph("states_from_errors", "e", "x"), 1, weighs=False),
