@@ -140,7 +140,7 @@ class Inference(NamedTuple):
 
 
 def feedforward(net, params, x):
-    """Errors e[1..L-1] = 0, the start of inference: the derived states are the feedforward pass, Eq. (ePC.16)."""
+    """Errors e[1..L-1] = 0, the start of inference: the feedforward pass, Eq. (ePC.16)."""
     return _zeros(net, params, prepare_input(net, params, x))
 
 
@@ -247,8 +247,8 @@ def _start_loss(net, params, x, at, y):
 def gradient(net, params, x, y, precision=None, *, inference_steps=20, step_size=0.1) -> Gradient:
     """Local weight gradient of ePC on a graph after inference from zero errors, Eqs. (ePC.16), (ePC.6).
 
-    Which gradient: that of the energy at the final states. As in a chain it is backprop's, times a small factor in the
-    hidden nodes, after a few small steps (ePC.11), and the equilibrium's after many.
+    Which gradient: that of the energy at the final states. As in a chain it is backprop's, times a small
+    factor in the hidden nodes, after a few small steps (ePC.11), and the equilibrium's after many.
 
     Parameters
     ----------

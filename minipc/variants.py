@@ -2,18 +2,20 @@ r"""Variants of predictive coding, on the verbs of sPC; each says which gradient
 
 =========  ==========================================================================================
 (sPC.11)   top-down sweep: layers :math:`L-1, \dots, 1` one after the other, each from the new layer above
-(MOM.1)    heavy ball: :math:`v_l \leftarrow m v_l - \lambda\, \partial E/\partial s_l`, :math:`s_l \leftarrow s_l + v_l`
+(MOM.1)    heavy ball: :math:`v_l \leftarrow m v_l - \lambda\, \partial E/\partial s_l`,
+           :math:`s_l \leftarrow s_l + v_l`
 (sPC.13)   incremental: states and weights move together, both gradients from the same state
 (sPC.14)   :math:`E - \frac12 \sum_l \log\det\Pi_l`, with the gradient
            :math:`\frac12 (\sum_b \varepsilon_l \varepsilon_l^\top - B\, \Pi_l^{-1})` in :math:`\Pi_l`
-(sPC.15)   target interpolation: the target is :math:`\hat y + \beta (y - \hat y)`, with the feedforward :math:`\hat y`
-(sPC.16)   loss weighting: :math:`E_\beta = \frac12 \sum_{l<L} \varepsilon_l^\top \Pi_l \varepsilon_l + \beta \mathcal L`
+(sPC.15)   target interpolation: :math:`\hat y + \beta (y - \hat y)`, with the feedforward :math:`\hat y`
+(sPC.16)   loss weighting: :math:`E_\beta`, which is :math:`E` with :math:`\beta \mathcal L` for the loss
 (sPC.17)   centred: :math:`(\partial E_{+\beta} - \partial E_{-\beta}) / (2 \beta)`
 (sPC.20)   multipliers: :math:`w_l = v_l + \rho\, \Pi_l \varepsilon_l` in the place of :math:`\xi_l`,
            :math:`v_l \leftarrow v_l + \tau \varepsilon_l`
 (sPC.21)   diagonal Newton: :math:`s_l \leftarrow s_l - (\partial E/\partial s_l) / \pi'_l`
 (ZIL.1)    Z-IL: :math:`\lambda = 1`, the weights of layer l learn at step :math:`L - l`
-(FPA.1)    fixed prediction: :math:`\varepsilon_l \leftarrow \varepsilon_l - \lambda (\xi_l - J_{l+1}^\top \xi_{l+1})`
+(FPA.1)    fixed prediction:
+           :math:`\varepsilon_l \leftarrow \varepsilon_l - \lambda (\xi_l - J_{l+1}^\top \xi_{l+1})`
            with :math:`\mu` and :math:`J` held at the feedforward point
 =========  ==========================================================================================
 
@@ -108,7 +110,7 @@ def _local(fixed, s, now, energy, loss):
 
 
 def _settled(rule, fixed, s, now, energy, start, loss, step_size):
-    """As :func:`_local`, of a rule that descends its energy: warns if that of a sample rose above ``start``."""
+    """As :func:`_local`; warns if the energy of a sample rose above ``start``."""
     g = _local(fixed, s, now, energy, loss)
     warn_if_unsettled(rule, start, energy, g.residual, step_size, None)
     return g
@@ -118,7 +120,8 @@ def _warn_if_not_finite(rule, residual, step_size):
     """For the rules that descend no energy. Costs one synchronisation."""
     lost = ~array_module(residual).isfinite(residual)
     if bool(lost.any()):
-        message = f"{rule} inference diverged in {int(lost.sum())} of {lost.size} samples, with step_size {step_size}"
+        share = f"{int(lost.sum())} of {lost.size} samples"
+        message = f"{rule} inference diverged in {share}, with step_size {step_size}"
         warnings.warn(message, InferenceWarning, stacklevel=3)
 
 
@@ -129,8 +132,8 @@ def top_down(net, params, x, y, precision=None, *, inference_steps=20, step_size
     """Local weight gradient of sPC whose layers move one after the other, from the top down, Eq. (sPC.11).
 
     Which gradient: after convergence that of sPC at its equilibrium, not backprop's. One sweep carries the
-    error from the output to every layer, where :func:`minipc.spc.gradient` needs L - l steps; what it has lost
-    on the way, ``step_size ** (L - l)``, is the same.
+    error from the output to every layer, where :func:`minipc.spc.gradient` needs L - l steps; what it has
+    lost on the way, ``step_size ** (L - l)``, is the same.
 
     Parameters
     ----------
@@ -140,13 +143,11 @@ def top_down(net, params, x, y, precision=None, *, inference_steps=20, step_size
 
     Returns
     -------
-    Gradient
-        ``grads``, ``loss`` (of the feedforward prediction), ``energy``, ``states``, ``errors``, ``residual``.
+    Gradient                        the fields of :func:`minipc.spc.gradient`
 
     Raises
     ------
-    ValueError, TypeError           bad shapes, dtypes, labels, values or options, before any work
-    FloatingPointError              the feedforward loss is not finite
+    ValueError, TypeError, FloatingPointError    as :func:`minipc.spc.gradient`
 
     Warns
     -----
@@ -154,8 +155,8 @@ def top_down(net, params, x, y, precision=None, *, inference_steps=20, step_size
 
     Notes
     -----
-    Cost: a sweep is one forward and one backward pass, as a step of sPC; O(N B P) time. The layers cannot move
-    in parallel. Derivation: reference/equations.md#spc11.
+    Cost: a sweep is one forward and one backward pass, as a step of sPC; O(N B P) time. The layers cannot
+    move in parallel. Derivation: reference/equations.md#spc11.
 
     Examples
     --------
@@ -189,8 +190,8 @@ def momentum(
     """Local weight gradient of sPC whose states move with momentum (heavy ball), Eq. (MOM.1).
 
     Which gradient: after convergence that of sPC at its equilibrium, not backprop's. On the way there it is
-    neither sPC's nor backprop's. The first arrival (sPC.9) is untouched, because a layer that has not moved has no
-    velocity; every law of later steps is broken. ``momentum = 0`` is sPC.
+    neither sPC's nor backprop's. The first arrival (sPC.9) is untouched, because a layer that has not moved
+    has no velocity; every law of later steps is broken. ``momentum = 0`` is sPC.
 
     Parameters
     ----------
@@ -201,13 +202,11 @@ def momentum(
 
     Returns
     -------
-    Gradient
-        ``grads``, ``loss`` (of the feedforward prediction), ``energy``, ``states``, ``errors``, ``residual``.
+    Gradient                        the fields of :func:`minipc.spc.gradient`
 
     Raises
     ------
-    ValueError, TypeError           bad shapes, dtypes, labels, values or options, before any work
-    FloatingPointError              the feedforward loss is not finite
+    ValueError, TypeError, FloatingPointError    as :func:`minipc.spc.gradient`
 
     Warns
     -----
@@ -247,15 +246,15 @@ def momentum(
 def incremental(net, params, x, y, *, optimizer, state, inference_steps=20, step_size=0.1, precision=None):
     """Incremental predictive coding: N joint steps of states and weights on one batch, Eq. (sPC.13).
 
-    Which gradient: each of the N updates uses dE/dW at states that have not settled, of weights that have just
-    moved; the sum of them is the gradient of nothing. With weights that stay (a learning rate below rounding)
-    this is sPC, step by step.
+    Which gradient: each of the N updates uses dE/dW at states that have not settled, of weights that have
+    just moved; the sum of them is the gradient of nothing. With weights that stay (a learning rate below
+    rounding) this is sPC, step by step.
 
     Parameters
     ----------
     net, params, x, y, precision    as in :func:`minipc.spc.gradient`
     optimizer : SGD or Adam         takes ``grads / B``, N times
-    state                           of the optimiser: ``optimizer.init(params)`` at first, then what comes back
+    state                           of the optimiser: ``optimizer.init(params)``, later what comes back
     inference_steps : int           number N of joint steps
     step_size : float               step lambda of the states
 
@@ -269,12 +268,11 @@ def incremental(net, params, x, y, *, optimizer, state, inference_steps=20, step
 
     Raises
     ------
-    ValueError, TypeError           bad shapes, dtypes, labels, values or options, before any work
-    FloatingPointError              the feedforward loss is not finite
+    ValueError, TypeError, FloatingPointError    as :func:`minipc.spc.gradient`
 
     Warns
     -----
-    InferenceWarning                a state overflowed. The energy of one sample may well rise: weights are shared
+    InferenceWarning                a state overflowed; the energy of a sample may rise, as weights are shared
 
     Notes
     -----
@@ -317,9 +315,9 @@ def incremental(net, params, x, y, *, optimizer, state, inference_steps=20, step
 def z_il(net, params, x, y) -> Gradient:
     """Backprop's gradient from predictive coding with timed updates (Z-IL), Eq. (ZIL.1).
 
-    Which gradient: exactly backprop's. With a step of 1 the error that arrives first in layer l, at step L - l,
-    *is* backprop's (sPC.9), and the layer below has not moved yet: so that is when the block learns. All blocks
-    learn from the same weights; they are changed when the pass is over.
+    Which gradient: exactly backprop's. With a step of 1 the error that arrives first in layer l, at step
+    L - l, *is* backprop's (sPC.9), and the layer below has not moved yet: so that is when the block learns. All
+    blocks learn from the same weights; they are changed when the pass is over.
 
     Parameters
     ----------
@@ -328,13 +326,12 @@ def z_il(net, params, x, y) -> Gradient:
     Returns
     -------
     Gradient
-        ``grads``, each of its own step; ``loss``; ``energy``, ``states``, ``errors`` and ``residual`` after the
-        last step. The states have not settled, and a step of 1 is often too long to let them.
+        ``grads``, each of its own step; ``loss``; ``energy``, ``states``, ``errors`` and ``residual`` after
+        the last step. The states have not settled, and a step of 1 is often too long to let them.
 
     Raises
     ------
-    ValueError, TypeError           bad shapes, dtypes, labels, values or options, before any work
-    FloatingPointError              the feedforward loss is not finite
+    ValueError, TypeError, FloatingPointError    as :func:`minipc.spc.gradient`
 
     Notes
     -----
@@ -366,10 +363,10 @@ def z_il(net, params, x, y) -> Gradient:
 def fixed_prediction(net, params, x, y, precision=None, *, inference_steps=20, step_size=0.5) -> Gradient:
     """Backprop's gradient from predictive coding with fixed predictions, Eq. (FPA.1).
 
-    Which gradient: backprop's at the fixed point, for every step below 2 (below 2 / Pi with precisions). On the
-    way, with unit hidden precisions, layer l has backprop's error times Pr[Binomial(N, lambda) >= L - l] (FPA.2);
-    a step of 1 is exact after L - 1 steps. Predictions and Jacobians stay those of the feedforward point,
-    which a circuit would have to store: this is what makes it exact.
+    Which gradient: backprop's at the fixed point, for every step below 2 (below 2 / Pi with precisions). On
+    the way, with unit hidden precisions, layer l has backprop's error times Pr[Binomial(N, lambda) >= L - l]
+    (FPA.2); a step of 1 is exact after L - 1 steps. Predictions and Jacobians stay those of the feedforward
+    point, which a circuit would have to store: this is what makes it exact.
 
     Parameters
     ----------
@@ -385,8 +382,7 @@ def fixed_prediction(net, params, x, y, precision=None, *, inference_steps=20, s
 
     Raises
     ------
-    ValueError, TypeError           bad shapes, dtypes, labels, values or options, before any work
-    FloatingPointError              the feedforward loss is not finite
+    ValueError, TypeError, FloatingPointError    as :func:`minipc.spc.gradient`
 
     Warns
     -----
@@ -434,19 +430,18 @@ def pc_alm(
     net, params, x, y, precision    as in :func:`minipc.spc.gradient`
     inference_steps : int           number N of steps of states and multipliers
     step_size : float               step lambda of the states
-    penalty : float                 rho, positive; where the loss is curved the wrong way it must outweigh that
+    penalty : float                 rho, positive; must outweigh the curvature of the network (sPC.20)
     dual_step : float               step tau of the multipliers, not negative
 
     Returns
     -------
     Gradient
-        ``grads``, ``loss``, ``energy`` (the augmented Lagrangian, at the end the loss), ``states``, ``errors``,
-        ``residual``: the norm of the gradient in the states and, if tau > 0, in the multipliers.
+        ``grads``, ``loss``, ``energy`` (the augmented Lagrangian, at the end the loss), ``states``,
+        ``errors``, ``residual``: the norm of the gradient in the states and, if tau > 0, in the multipliers.
 
     Raises
     ------
-    ValueError, TypeError           bad shapes, dtypes, labels, values or options, before any work
-    FloatingPointError              the feedforward loss is not finite
+    ValueError, TypeError, FloatingPointError    as :func:`minipc.spc.gradient`
 
     Warns
     -----
@@ -505,9 +500,10 @@ def target_interpolation(
 ) -> Gradient:
     """Local weight gradient of sPC with a nearer target, divided by beta, Eq. (sPC.15).
 
-    Which gradient: that of the equilibrium for the target ``yhat + beta (y - yhat)``, divided by beta. It is **not**
-    backprop's, in no limit of beta: in linear networks the weighted errors, divided by beta, are P_l^T Omega^-1 r for *every*
-    beta, as at equilibrium with the full target. Backprop needs the loss weighting of :func:`nudged`.
+    Which gradient: that of the equilibrium for the target ``yhat + beta (y - yhat)``, divided by beta. It is
+    **not** backprop's, in no limit of beta: in linear networks of unit precision the errors, divided by beta,
+    are P_l^T Omega^-1 r for *every* beta, as with the full target. Backprop needs the loss weighting of
+    :func:`nudged`.
 
     Parameters
     ----------
@@ -523,8 +519,7 @@ def target_interpolation(
 
     Raises
     ------
-    ValueError, TypeError           bad shapes, dtypes, labels, values or options, before any work
-    FloatingPointError              the feedforward loss is not finite
+    ValueError, TypeError, FloatingPointError    as :func:`minipc.spc.gradient`
 
     Warns
     -----
@@ -543,8 +538,8 @@ def target_interpolation(
     >>> net = pc.Network([pc.Dense(2, 3, "tanh"), pc.Dense(3, 4, "tanh"), pc.Dense(4, 1)])
     >>> params = net.init(seed=0)
     >>> x, y = np.array([[1.0, -1.0], [0.5, 2.0]]), np.array([[1.0], [0.0]])
-    >>> near, bp = target_interpolation(net, params, x, y, beta=1e-3, inference_steps=200), pc.backprop.gradient(net, params, x, y)
-    >>> pc.check.compare(near, bp).worst > 0.1
+    >>> g = target_interpolation(net, params, x, y, beta=1e-3, inference_steps=200)
+    >>> pc.check.compare(g, pc.backprop.gradient(net, params, x, y)).worst > 0.1
     True
     """
     _check_beta(beta)
@@ -579,8 +574,7 @@ def nudged(net, params, x, y, precision=None, *, beta, inference_steps=20, step_
 
     Raises
     ------
-    ValueError, TypeError           bad shapes, dtypes, labels, values or options, before any work
-    FloatingPointError              the feedforward loss is not finite
+    ValueError, TypeError, FloatingPointError    as :func:`minipc.spc.gradient`
 
     Warns
     -----
@@ -588,8 +582,9 @@ def nudged(net, params, x, y, precision=None, *, beta, inference_steps=20, step_
 
     Notes
     -----
-    A small beta makes small errors: they are differences of states, so about 1e-16 / beta of the gradient is rounding
-    in float64, 1e-7 / beta in float32. Cost: as :func:`minipc.spc.gradient`. Derivation: reference/equations.md#spc16.
+    A small beta makes small errors. They are differences of states, so about 1e-16 / beta of the gradient is
+    rounding in float64, 1e-7 / beta in float32. Cost: as :func:`minipc.spc.gradient`. Derivation:
+    reference/equations.md#spc16.
     Source: Scellier & Bengio (2017), Front. Comput. Neurosci. 11 (equilibrium propagation).
 
     Examples
@@ -599,7 +594,8 @@ def nudged(net, params, x, y, precision=None, *, beta, inference_steps=20, step_
     >>> params = net.init(seed=0)
     >>> x, y = np.array([[1.0, -1.0], [0.5, 2.0]]), np.array([[1.0], [0.0]])
     >>> bp, options = pc.backprop.gradient(net, params, x, y), {"inference_steps": 400, "step_size": 0.2}
-    >>> errors = [pc.check.compare(nudged(net, params, x, y, beta=b, **options), bp).worst for b in (1e-2, 1e-3)]
+    >>> pair = [nudged(net, params, x, y, beta=beta, **options) for beta in (1e-2, 1e-3)]
+    >>> errors = [pc.check.compare(g, bp).worst for g in pair]
     >>> round(errors[0] / errors[1])
     10
     """
@@ -625,12 +621,12 @@ def centred(net, params, x, y, precision=None, *, beta, inference_steps=20, step
     Returns
     -------
     Gradient
-        ``grads``; ``loss`` (not weighted); ``energy``, ``states`` and ``errors`` of +beta; ``residual``, the larger one.
+        ``grads``; ``loss`` (not weighted); ``energy``, ``states`` and ``errors`` of +beta; ``residual``, the
+        larger one.
 
     Raises
     ------
-    ValueError, TypeError           bad shapes, dtypes, labels, values or options, before any work
-    FloatingPointError              the feedforward loss is not finite
+    ValueError, TypeError, FloatingPointError    as :func:`minipc.spc.gradient`
 
     Warns
     -----
@@ -648,7 +644,8 @@ def centred(net, params, x, y, precision=None, *, beta, inference_steps=20, step
     >>> params = net.init(seed=0)
     >>> x, y = np.array([[1.0, -1.0], [0.5, 2.0]]), np.array([[1.0], [0.0]])
     >>> bp, options = pc.backprop.gradient(net, params, x, y), {"inference_steps": 400, "step_size": 0.2}
-    >>> errors = [pc.check.compare(centred(net, params, x, y, beta=b, **options), bp).worst for b in (1e-2, 1e-3)]
+    >>> pair = [centred(net, params, x, y, beta=beta, **options) for beta in (1e-2, 1e-3)]
+    >>> errors = [pc.check.compare(g, bp).worst for g in pair]
     >>> round(errors[0] / errors[1])
     100
     """
@@ -700,7 +697,7 @@ def _check_beta(beta, *, positive=False):
 def full_energy(net, params, s, y, precision):
     """Energy of each sample with the normaliser of the precisions, Eq. (sPC.14); ``(B,)``.
 
-    Without the log-determinants the energy falls without end as the precisions go to zero; with them it is, up to a
+    Without the log-determinants the energy falls to zero with the precisions; with them it is, up to a
     constant, minus the log-density of the states and the target given the input (mse).
 
     Parameters
@@ -736,14 +733,14 @@ def precision_gradient(net, params, s, y, precision):
     Returns
     -------
     list of L
-        The structure of ``precision``: for a number a number (an array of no axes), for a diagonal ``(n[l],)``, for a
-        matrix a symmetric ``(n[l], n[l])``; None where there is None, and for the output if it is free.
-        Sums over the batch, to be divided by it where the weights' gradients are.
+        The structure of ``precision``: for a number an array of no axes, for a diagonal ``(n[l],)``, for a
+        matrix a symmetric ``(n[l], n[l])``; None where there is None, and for the output if it is free. Sums
+        over the batch, to be divided by it where the gradients of the weights are.
 
     Notes
     -----
-    At a stationary point Pi is the inverse of the mean of eps eps^T, of its diagonal or of its mean diagonal. A
-    descent step can leave the positive definite matrices; the next call refuses what is not positive.
+    Zero where Pi is the inverse of the mean of eps eps^T, of its diagonal, or of the mean of the diagonal. A
+    step of descent can leave the positive definite matrices; the next call refuses what is not positive.
     Cost: one forward pass, O(B n[l]^2 + n[l]^3) for every matrix. Derivation: reference/equations.md#spc14.
 
     Examples
@@ -751,7 +748,7 @@ def precision_gradient(net, params, s, y, precision):
     >>> import numpy as np, minipc as pc
     >>> net, one = pc.Network([pc.Dense(1, 1)]), [{"W": np.ones((1, 1)), "b": np.zeros(1)}]
     >>> precision_gradient(net, one, [np.ones((1, 1))], np.array([[3.0]]), [0.25])  # 1 / 2^2
-    [np.float64(0.0)]
+    [array(0.)]
     """
     s, y, Pi = spc._prepare(net, params, s, y, precision)
     eps, B = spc._errors(net, params, s, y, Pi).eps, len(s[0])
@@ -792,9 +789,8 @@ def _log_det(Pi, n):
 def newton_step(net, params, s, y, precision=None):
     """States after one Newton step with the diagonal of the Hessian, all layers at once, Eq. (sPC.21).
 
-    Each unit moves to the minimum of the parabola that the energy is along it, the others being held. A scalar
-    chain is solved in one step if it is linear and has one free unit; in a network the neighbours move too, and the
-    step can overshoot.
+    Each unit moves to the bottom of the parabola that fits the energy along it, the others being held. They
+    are not held, all move at once, so the step can overshoot.
 
     Parameters
     ----------
@@ -816,9 +812,10 @@ def newton_step(net, params, s, y, precision=None):
 
     Notes
     -----
-    Cost: one forward and two backward passes. For the precisions after the step take (sPC.21), which is the
-    curvature: the update of the hierarchical Gaussian filter. Full Gauss-Newton steps, in the errors:
-    :func:`minipc.epc.gauss_newton_step`. Derivation: reference/equations.md#spc21.  Source: Mathys et al. (2014), Front. Hum. Neurosci. 8.
+    Cost: one forward and two backward passes. With one parent and one child this is the update of the
+    hierarchical Gaussian filter. Gauss-Newton steps in the errors, with the whole matrix:
+    :func:`minipc.epc.gauss_newton_step`. Derivation: reference/equations.md#spc21.
+    Source: derived here; cf. Mathys et al. (2014), Front. Hum. Neurosci. 8.
 
     Examples
     --------
