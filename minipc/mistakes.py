@@ -364,6 +364,27 @@ _TABLE = [
         "down[:, start:end]",
         "down[:, : end - start]",
     ),
+    Mistake(
+        "the error is not added to the state (graph)",
+        "dag",
+        "ePC.16",
+        "s.append(mu + e[j])",
+        "s.append(mu)",
+    ),
+    Mistake(
+        "e enters the recursion of d (graph)",
+        "dag",
+        "ePC.16",
+        "at.tape[j], d[j], params",
+        "at.tape[j], d[j] + (at.xi[j] if j < L else 0), params",
+    ),
+    Mistake(
+        "the parents stand in another order",
+        "dag",
+        "ePC.16",
+        "[s[i] for i in parents[j]]",
+        "[s[i] for i in sorted(parents[j])]",
+    ),
     # --- optimisers and the loop
     Mistake("Adam lacks the bias correction of m", "optim", "ADAM.3", "1 / (1 - b1**t)", "1.0"),
     Mistake("Adam lacks the bias correction of v", "optim", "ADAM.3", "1 / (1 - b2**t)", "1.0"),

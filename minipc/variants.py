@@ -717,9 +717,10 @@ def full_energy(net, params, s, y, precision):
     array([8.])
     """
     s, y, Pi = spc._prepare(net, params, s, y, precision)
-    energy = total_energy(net, spc._errors(net, params, s, y, Pi), y)
+    now = spc._errors(net, params, s, y, Pi)
+    energy = total_energy(net, now, y)
     for l in _weighed(net, y):
-        energy = energy - 0.5 * _log_det(Pi[l], net.blocks[l - 1].n_out)  # (sPC.14)
+        energy = energy - 0.5 * _log_det(Pi[l], now.eps[l][0].size)  # (sPC.14)
     return energy
 
 
