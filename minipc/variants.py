@@ -76,8 +76,11 @@ def _start(net, params, x, y, precision, inference_steps, step_size):
     check_options(inference_steps, step_size, None, 0)
     x, y = prepare(net, params, x, y)
     Pi = check_precision(net, params, precision)
-    fixed = _Fixed(net, params, y, Pi, net.blocks[0].forward(params[0], x))
-    s = spc._feedforward(net, params, x, fixed.first)
+    L, f, theta = len(net.blocks), by_layer(net.blocks), by_layer(params)
+    first, s = f[1].forward(theta[1], x), [x]
+    for l in range(1, L):
+        s.append(first[0] if l == 1 else f[l].forward(theta[l], s[l - 1])[0])  # (sPC.1)
+    fixed = _Fixed(net, params, y, Pi, first)
     now = _look(fixed, s)
     return fixed, s, now, start_loss(net, params, x, now, y)
 

@@ -44,7 +44,7 @@ def test_a_chain_is_epc_bit_by_bit(p):
     """Node j has the one parent j - 1: every verb gives the very numbers of minipc.epc."""
     net = network(p)
     chain = pc.Dag(net.blocks, [(j,) for j in range(len(net.blocks))], p.loss)
-    data = (p.params, p.e, p.x, p.y, p.precision)
+    data, sides = (p.params, p.e, p.x, p.y, p.precision), ((dag, chain, {}), (epc, net, {"record_every": 1}))
     actual, expected = (
         [
             rule.feedforward(m, p.params, p.x),
@@ -54,13 +54,13 @@ def test_a_chain_is_epc_bit_by_bit(p):
             rule.error_gradient(m, *data),
             rule.weight_gradient(m, *data),
             rule.energy(m, p.params, p.e, p.x, None, p.precision),
-            rule.infer(m, *data, **FEW)[:3],
+            rule.infer(m, *data, **FEW, **readable)[:3],
         ]
-        for rule, m in ((dag, chain), (epc, net))
+        for rule, m, readable in sides
     )
     assert_same(actual, expected, rtol=0)
     g, h = (
-        rule.gradient(m, p.params, p.x, p.y, p.precision, **FEW) for rule, m in ((dag, chain), (epc, net))
+        rule.gradient(m, p.params, p.x, p.y, p.precision, **FEW, **readable) for rule, m, readable in sides
     )
     for field in ("grads", "loss", "energy", "states", "errors", "residual"):
         assert_same(getattr(g, field), getattr(h, field), rtol=0)
