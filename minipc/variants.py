@@ -723,7 +723,7 @@ def full_energy(net, params, s, y, precision):
     now = spc._errors(net, params, s, y, Pi)
     energy = total_energy(net, now, y)
     for l in _weighed(net, y):
-        energy = energy - 0.5 * _log_det(Pi[l], now.eps[l][0].size)  # (sPC.14)
+        energy = energy - 0.5 * _log_det(Pi[l], now.eps[l])  # (sPC.14)
     return energy
 
 
@@ -758,10 +758,10 @@ def precision_gradient(net, params, s, y, precision):
     eps, B = spc._errors(net, params, s, y, Pi).eps, len(s[0])
     gradient = [None] * len(net.blocks)
     for l in _weighed(net, y):
-        if is_array(Pi[l]) and Pi[l].ndim == 2:
+        if _is_matrix(Pi[l], eps[l]):
             scatter = eps[l].T @ eps[l]
             gradient[l - 1] = 0.5 * (scatter - B * array_module(Pi[l]).linalg.inv(Pi[l]))  # (sPC.14)
-        elif is_array(Pi[l]) and Pi[l].ndim == 1:
+        elif is_array(Pi[l]) and Pi[l].ndim:
             gradient[l - 1] = 0.5 * ((eps[l] * eps[l]).sum(axis=0) - B / Pi[l])  # (sPC.14), its diagonal
         elif Pi[l] is not None:
             trace = 0.5 * ((eps[l] * eps[l]).sum() - eps[l].size / Pi[l])  # (sPC.14), its trace
@@ -774,16 +774,22 @@ def _weighed(net, y):
     return range(1, len(net.blocks) + (y is not None))
 
 
-def _log_det(Pi, n):
-    """log det of a precision of n units; complex numbers (complex step) pass."""
+def _is_matrix(Pi, eps):
+    """A matrix of a layer whose state is a vector, not the diagonal of one whose state has two axes."""
+    return is_array(Pi) and Pi.ndim == 2 and eps.ndim == 2
+
+
+def _log_det(Pi, eps):
+    """log det of the precision of a layer; complex numbers (complex step) pass."""
+    n = eps[0].size
     if Pi is None:
         return 0.0
     if not is_array(Pi):
         return n * math.log(Pi)
     xp = array_module(Pi)
-    if Pi.ndim == 2:
+    if _is_matrix(Pi, eps):
         sign, size = xp.linalg.slogdet(Pi)
-        return size + xp.log(sign)  # of real matrices the sign is 1
+        return size + xp.log(sign)  # the sign of a real one is 1
     return xp.log(Pi).sum() if Pi.ndim else n * xp.log(Pi)
 
 
