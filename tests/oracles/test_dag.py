@@ -54,6 +54,8 @@ def test_a_chain_is_epc_bit_by_bit(p):
             rule.error_gradient(m, *data),
             rule.weight_gradient(m, *data),
             rule.energy(m, p.params, p.e, p.x, None, p.precision),
+            rule.error_gradient(m, p.params, p.e, p.x, None, p.precision),
+            rule.weight_gradient(m, p.params, p.e, p.x, None, p.precision),
             rule.infer(m, *data, **FEW, **readable)[:3],
         ]
         for rule, m, readable in sides
@@ -164,3 +166,15 @@ def test_divergence_warns():
     net, params = on_graph(p)
     with pytest.warns(pc.InferenceWarning, match="ePC inference diverged"):
         dag.gradient(net, params, p.x, p.y, inference_steps=30, step_size=5.0)
+
+
+def test_a_small_rise_is_enough_for_the_warning(recwarn):
+    """The chain by hand, x = 1, weights 2 and 3, y = 1: one mode, ev = 10, so a step of 0.2 is the bound (ePC.13)."""
+    chain = pc.Dag([pc.Dense(1, 1), pc.Dense(1, 1)], [(0,), (1,)])
+    params = [{"W": np.full((1, 1), w), "b": np.zeros(1)} for w in (2.0, 3.0)]
+    x = y = np.ones((1, 1))
+    g = dag.gradient(chain, params, x, y, inference_steps=1, step_size=0.199)
+    assert not recwarn
+    assert_same(g.energy, np.array([1.25 + 11.25 * 0.99**2]), rtol=1e-12)
+    with pytest.warns(pc.InferenceWarning, match="diverged in 1 of 1 samples"):
+        dag.gradient(chain, params, x, y, inference_steps=1, step_size=0.201)
