@@ -8,9 +8,10 @@
 (4, 3)
 """
 
-from . import backprop, check, data, epc, spc
+from . import backprop, check, dag, data, epc, spc, variants
 from .backend import as_backend, gpu_available, to_numpy
 from .blocks import Dense
+from .dag import Dag
 from .inference import InferenceWarning
 from .network import Gradient, Network
 from .optim import SGD, Adam
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD",
     "Adam",
+    "Dag",
     "Dense",
     "Gradient",
     "InferenceWarning",
@@ -29,10 +31,12 @@ __all__ = [
     "as_backend",
     "backprop",
     "check",
+    "dag",
     "data",
     "epc",
     "fit",
     "gpu_available",
     "spc",
     "to_numpy",
+    "variants",
 ]

@@ -54,6 +54,27 @@ _TABLE = [
         "return y - softmax(yhat)",
         "return y - yhat",
     ),
+    Mistake(
+        "the target is counted twice in the binary cross-entropy's error",
+        "functions",
+        "LOSS.4",
+        "return y - sigmoid(yhat)",
+        "return 2 * y - sigmoid(yhat)",
+    ),
+    Mistake(
+        "the curvature of the binary cross-entropy is that of the softmax",
+        "functions",
+        "LOSS.3",
+        "return p * (1 - p) * v",
+        "return p * v - p * (p * v).sum(axis=1, keepdims=True)",
+    ),
+    Mistake(
+        "the second derivative of tanh lacks the chain rule's phi'",
+        "functions",
+        "ACT.9",
+        "return -2 * mu * (1 - mu * mu)",
+        "return -2 * mu",
+    ),
     # --- blocks
     Mistake(
         "W is not transposed",
@@ -248,6 +269,129 @@ _TABLE = [
         "    g = [*_error_gradient(net, params, at), 0]\n"
         "    return local_gradient(net, params, at._replace(xi=[None, *(a - b for a, b in zip(at.xi[1:], g[1:]))]))",
     ),
+    # --- variants
+    Mistake(
+        "the sweep takes the old state of the layer above",
+        "variants",
+        "sPC.11",
+        "xi[l] = weigh(Pi[l], now.eps[l] + step)",
+        "xi[l] = weigh(Pi[l], now.eps[l])",
+    ),
+    Mistake("the momentum has the wrong sign", "variants", "MOM.1", "(m * a - lam * g", "(-m * a - lam * g"),
+    Mistake(
+        "the momentum comes on top of the whole step",
+        "variants",
+        "MOM.1",
+        "(m * a - lam * g",
+        "(m * a - (1 - m) * lam * g",
+    ),
+    Mistake(
+        "the weights take their gradient from the new states",
+        "variants",
+        "sPC.13",
+        "        s = _descend(s, gradient, lam)  # (sPC.13)",
+        "        s = _descend(s, gradient, lam)\n"
+        "        grads = local_gradient(net, params, _look(fixed, s))",
+    ),
+    Mistake(
+        "the log-determinant is missing in the energy",
+        "variants",
+        "sPC.14",
+        "energy = energy - 0.5 * _log_det",
+        "energy = energy - 0 * _log_det",
+    ),
+    Mistake(
+        "the normaliser is counted once, not once a sample",
+        "variants",
+        "sPC.14",
+        "0.5 * (scatter - B * array_module",
+        "0.5 * (scatter - array_module",
+    ),
+    Mistake(
+        "the target is shrunk instead of moved towards the prediction",
+        "variants",
+        "sPC.15",
+        "fixed.y - (1 - beta) * now.eps[-1]",
+        "beta * fixed.y",
+    ),
+    Mistake(
+        "the gradient is not divided by beta",
+        "variants",
+        "sPC.16",
+        "_scaled(1 / beta, g.grads))  # (sPC.16)",
+        "g.grads)",
+    ),
+    Mistake(
+        "the difference of two nudges is divided by beta, not by twice beta",
+        "variants",
+        "sPC.17",
+        "_scaled(1 / (2 * beta), difference)",
+        "_scaled(1 / beta, difference)",
+    ),
+    Mistake(
+        "the weights take the errors where the multipliers belong",
+        "variants",
+        "sPC.20",
+        "g = _local(fixed, s, _multiplied(now, v, rho), energy, loss)",
+        "g = _local(fixed, s, now, energy, loss)",
+    ),
+    Mistake(
+        "the multipliers fall with the errors", "variants", "sPC.20", "(a + tau * e for", "(a - tau * e for"
+    ),
+    Mistake(
+        "phi'' is dropped in the curvature", "variants", "sPC.21", "- xi * d2phi) @", "- 0 * xi * d2phi) @"
+    ),
+    Mistake(
+        "phi'' is dropped in the curvature (pre form)",
+        "variants",
+        "sPC.21",
+        "- d2phi * (xi @ W)",
+        "- 0 * d2phi * (xi @ W)",
+    ),
+    Mistake(
+        "all blocks learn at the last step",
+        "variants",
+        "ZIL.1",
+        "return Gradient(grads, loss, energy, s,",
+        "return Gradient(local_gradient(net, params, now), loss, energy, s,",
+    ),
+    Mistake(
+        "the Jacobians move with the states",
+        "variants",
+        "FPA.1",
+        "        gradient = _slope(fixed, now)  # the tape",
+        "        moving = [s[0], *(a + e for a, e in zip(s[1:], eps[1:], strict=True))]\n"
+        "        gradient = _slope(fixed, now._replace(tape=_look(fixed, moving).tape))  # the tape",
+    ),
+    Mistake("one child counts where there are two", "dag", "ePC.16", "d[i] = d[i] + down[", "d[i] = down["),
+    Mistake(
+        "every parent takes the first columns",
+        "dag",
+        "ePC.16",
+        "down[:, start:end]",
+        "down[:, : end - start]",
+    ),
+    Mistake(
+        "the error is not added to the state (graph)",
+        "dag",
+        "ePC.16",
+        "s.append(mu + e[j])",
+        "s.append(mu)",
+    ),
+    Mistake(
+        "e enters the recursion of d (graph)",
+        "dag",
+        "ePC.16",
+        "at.tape[j], d[j], params",
+        "at.tape[j], d[j] + (at.xi[j] if j < L else 0), params",
+    ),
+    Mistake(
+        "the parents stand in another order",
+        "dag",
+        "ePC.16",
+        "[s[i] for i in parents[j]]",
+        "[s[i] for i in sorted(parents[j])]",
+    ),
     # --- optimisers and the loop
     Mistake("Adam lacks the bias correction of m", "optim", "ADAM.3", "1 / (1 - b1**t)", "1.0"),
     Mistake("Adam lacks the bias correction of v", "optim", "ADAM.3", "1 / (1 - b2**t)", "1.0"),
@@ -306,6 +450,8 @@ def _load(mistake):
             "functions",
             "inference",
             "fast",
+            "variants",
+            "dag",
         ):
             if not hasattr(package, module):
                 setattr(package, module, importlib.import_module(f"{package.__name__}.{module}"))
@@ -314,5 +460,9 @@ def _load(mistake):
             if name.startswith(package.__name__):
                 del sys.modules[name]
     package.fast.applies = lambda *_: False  # a mistake is one in the readable form
-    package.Network, package.Dense = package.network.Network, package.blocks.Dense
+    package.Network, package.Dense, package.Dag = (
+        package.network.Network,
+        package.blocks.Dense,
+        package.dag.Dag,
+    )
     return package

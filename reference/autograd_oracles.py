@@ -7,6 +7,7 @@ id        equation                                                             f
 ========  ===================================================================  =========================
 (BP.1)    mu_l = phi_l(W_l s_{l-1} + b_l)  or  W_l phi_l(s_{l-1}) + b_l        predict, feedforward
 (BP.3)    Loss = 1/2 (y-yhat)^T Pi_L (y-yhat)  or  -y^T log softmax(yhat)      loss_value
+(LOSS.4)  Loss = -y^T log sigmoid(yhat) - (1-y)^T log(1 - sigmoid(yhat))       loss_value
 (BP.4)    delta_l = dLoss/ds_l at the feedforward point                        deltas
 (BP.5)    dLoss/dW_l, dLoss/db_l, post form                                    loss_gradient
 (BP.6)    dLoss/dW_l, dLoss/db_l, pre form                                     loss_gradient
@@ -19,6 +20,12 @@ id        equation                                                             f
 (ePC.2)   E(e, theta) = 1/2 sum_{l<L} e_l^T Pi_l e_l + Loss(yhat(x, e), y)     epc_energy
 (ePC.4)   dE/de_l                                                              epc_error_gradient
 (ePC.6)   dE/dW_l, dE/db_l with the derived states held fixed                  epc_weight_gradient
+(sPC.14)  E - 1/2 sum_l log det Pi_l, and its derivative in the precisions     full_energy, precision_gradient
+(sPC.16)  E_beta: the loss weighted by beta                                    nudged_energy
+(sPC.20)  E with multipliers v_l and penalty rho                               lagrangian
+(sPC.21)  diagonal of d2E/ds2 of one sample                                    energy_hessian_states
+(FPA.1)   eps_l - J_{l+1}^T xi_{l+1} with mu, J of the feedforward point       frozen_gradient
+(ePC.16)  the same energy on a graph, s_j = f_j(parents) + e_j                 dag_states, dag_energy
 (ePC.7)   M = ds/de                                                            state_error_jacobian
 (ePC.9)   H_s = d2E/ds2                                                        energy_hessian_states
           H_e = d2E/de2                                                        energy_hessian_errors
@@ -33,7 +40,10 @@ layers     list of (activation name, form), one a block, counted from zero; form
 params     list of {"W", "b"}, one a block, counted from zero
 s          [x, s_1, ..., s_{L-1}], the states
 e          [None, e_1, ..., e_{L-1}], the error variables
-loss       "mse" or "cross_entropy" (logits; y are labels (B,) or rows that sum to one, (B, n_L))
+loss       "mse", "cross_entropy" (logits; y are labels (B,) or rows that sum to one, (B, n_L)) or
+           "binary_cross_entropy" (logits; y between 0 and 1)
+parents    of a graph: one tuple of node numbers a block; node 0 is the input, node L the output
+v          [None, v_1, ..., v_{L-1}], multipliers
 precision  None or the precisions of layers 1 to L: each None (one), a scalar, (n_l,) or symmetric (n_l, n_l)
 Pi         the last of them, the output precision; None for the cross-entropy
 """
@@ -111,7 +121,12 @@ def loss_value(loss, yhat, y, Pi=None):
         if Pi is not None:
             raise ValueError("the cross-entropy has no output precision: Pi_L must be None")
         return -anp.sum(target_rows(y, yhat.shape[1]) * log_softmax(yhat), axis=1)  # (BP.3) cross-entropy
-    raise ValueError(f'loss must be "mse" or "cross_entropy"; got {loss!r}')
+    if loss == "binary_cross_entropy":
+        if Pi is not None:
+            raise ValueError("the binary cross-entropy has no output precision: Pi_L must be None")
+        one, other = anp.logaddexp(0.0, -yhat), anp.logaddexp(0.0, yhat)  # -log sigmoid of yhat and of -yhat
+        return anp.sum(y * one + (1.0 - y) * other, axis=1)  # (LOSS.4)
+    raise ValueError(f'loss must be "mse", "cross_entropy" or "binary_cross_entropy"; got {loss!r}')
 
 
 def precisions(layers, precision):
@@ -149,6 +164,60 @@ def epc_energy(layers, params, e, x, y, loss, precision=None):
     E = loss_value(loss, yhat, y, output)  # (ePC.2) output term
     for e_l, Pi_l in zip(e[1:], hidden, strict=True):
         E = E + quadratic(e_l, Pi_l)  # (ePC.2) hidden term
+    return E
+
+
+def log_det(Pi, n):
+    """log det of a precision of n units: None, scalar, (n,) or (n, n)."""
+    if Pi is None:
+        return 0.0
+    if anp.ndim(Pi) == 2:
+        return anp.linalg.slogdet(Pi)[1]
+    return anp.sum(anp.log(Pi * anp.ones(n)))
+
+
+def full_energy(layers, params, s, y, loss, precision):
+    """E (B,) with the normaliser of the precisions, (sPC.14)."""
+    E = spc_energy(layers, params, s, y, loss, precision)
+    for p, Pi in zip(params, precisions(layers, precision), strict=True):
+        E = E - 0.5 * log_det(Pi, len(p["b"]))  # (sPC.14)
+    return E
+
+
+def nudged_energy(layers, params, s, y, loss, precision, beta):
+    """E_beta (B,) of the states: the loss weighted by beta, (sPC.16)."""
+    *hidden, output = precisions(layers, precision)
+    yhat = predict(layers[-1], params[-1], s[-1])
+    top = loss_value(loss, yhat, y, output)
+    whole = spc_energy(layers, params, s, y, loss, [*hidden, output])
+    return whole + (beta - 1.0) * top  # (sPC.16)
+
+
+def lagrangian(layers, params, s, y, loss, precision, v, penalty):
+    """Augmented Lagrangian (B,): loss, multipliers times errors, penalty on the errors, (sPC.20)."""
+    *hidden, output = precisions(layers, precision)
+    mu = [predict(layer, p, s_below) for layer, p, s_below in zip(layers, params, s, strict=True)]
+    total = loss_value(loss, mu[-1], y, output)
+    for s_l, mu_l, v_l, Pi_l in zip(s[1:], mu[:-1], v[1:], hidden, strict=True):
+        eps = s_l - mu_l
+        total = total + anp.sum(v_l * eps, axis=1) + penalty * quadratic(eps, Pi_l)  # (sPC.20)
+    return total
+
+
+def dag_states(layers, params, parents, e, x):
+    """[x, s_1, ..., s_{L-1}, yhat] of a graph from e = [None, e_1, ..., e_{L-1}], (ePC.16)."""
+    s = [x]
+    for layer, p, nodes, e_j in zip(layers, params, parents, [*e[1:], 0.0], strict=True):
+        s.append(predict(layer, p, anp.concatenate([s[i] for i in nodes], axis=1)) + e_j)  # (ePC.16)
+    return s
+
+
+def dag_energy(layers, params, parents, e, x, y, loss, precision=None):
+    """E (B,) of the errors on a graph, (ePC.2), (ePC.16)."""
+    *hidden, output = precisions(layers, precision)
+    E = loss_value(loss, dag_states(layers, params, parents, e, x)[-1], y, output)
+    for e_j, Pi_j in zip(e[1:], hidden, strict=True):
+        E = E + quadratic(e_j, Pi_j)
     return E
 
 
@@ -209,6 +278,83 @@ def epc_weight_gradient(layers, params, e, x, y, loss, precision=None):
 def epc_total_weight_gradient(layers, params, e, x, y, loss, precision=None):
     """Structure of params: derivative of the summed E(e, theta) at fixed e, "Tot" of (ePC.10)."""
     return grad(lambda params: anp.sum(epc_energy(layers, params, e, x, y, loss, precision)))(params)
+
+
+def precision_gradient(layers, params, s, y, loss, precision):
+    """Structure of ``precision``: derivative of the summed full energy, entries taken as independent, (sPC.14)."""
+    learned = [l for l, Pi in enumerate(precision) if Pi is not None]
+
+    def total(values):
+        given = list(precision)
+        for l, value in zip(learned, values, strict=True):
+            given[l] = value
+        return anp.sum(full_energy(layers, params, s, y, loss, given))
+
+    found = grad(total)([precision[l] for l in learned]) if learned else []
+    gradient = [None] * len(precision)
+    for l, value in zip(learned, found, strict=True):
+        gradient[l] = value
+    return gradient
+
+
+def in_states(energy, s):
+    """[None, dE/ds_1, ..., dE/ds_{L-1}] of any energy(s) -> (B,)."""
+    if len(s) == 1:
+        return [None]
+    return [None, *grad(lambda free: anp.sum(energy([s[0], *free])))(list(s[1:]))]
+
+
+def in_params(energy, params):
+    """Structure of params: the derivative of any energy(params) -> (B,), summed over the batch."""
+    return grad(lambda params: anp.sum(energy(params)))(params)
+
+
+def frozen_gradient(layers, params, x, y, loss, eps, precision=None):
+    """[None, xi_1 - J_2^T xi_2, ...] with J and xi_L of the feedforward point, xi_l = Pi_l eps_l, (FPA.1)."""
+    *hidden, output = precisions(layers, precision)
+    s = feedforward(layers, params, x)
+    top = grad(lambda yhat: -anp.sum(loss_value(loss, yhat, y, output)))(s[-1])
+    xi = [
+        None,
+        *(grad(lambda v, Pi=Pi: anp.sum(quadratic(v, Pi)))(e) for e, Pi in zip(eps[1:], hidden, strict=True)),
+        top,
+    ]
+    pulled = [None]
+    for l in range(1, len(layers)):
+
+        def carried(s_l, l=l):
+            return anp.sum(xi[l + 1] * predict(layers[l], params[l], s_l))
+
+        pulled.append(xi[l] - grad(carried)(s[l]))  # (FPA.1)
+    return pulled
+
+
+def dag_error_gradient(layers, params, parents, e, x, y, loss, precision=None):
+    """[None, dE/de_1, ..., dE/de_{L-1}] on a graph, (ePC.16)."""
+    if len(e) == 1:
+        return [None]
+
+    def total(free):
+        return anp.sum(dag_energy(layers, params, parents, [None, *free], x, y, loss, precision))
+
+    return [None, *grad(total)(list(e[1:]))]
+
+
+def dag_weight_gradient(layers, params, parents, e, x, y, loss, precision=None):
+    """Structure of params: the local gradient on a graph, derived states held fixed, (ePC.6)."""
+    *s, _ = dag_states(layers, params, parents, e, x)  # from here on constants
+    *hidden, output = precisions(layers, precision)
+
+    def total(params):
+        E = 0.0
+        for j, (layer, p, nodes) in enumerate(zip(layers, params, parents, strict=True), start=1):
+            mu = predict(layer, p, np.concatenate([s[i] for i in nodes], axis=1))
+            E = E + (
+                quadratic(s[j] - mu, hidden[j - 1]) if j < len(layers) else loss_value(loss, mu, y, output)
+            )
+        return anp.sum(E)
+
+    return grad(total)(params)
 
 
 # Dense Jacobian and Hessians of one sample; n = n_1 + ... + n_{L-1}

@@ -17,6 +17,9 @@ id        equation                                                              
 (ePC.12)  residual and errors after N steps from e = 0, mode by mode              mode_law
 (ePC.13)  H_e = blkdiag(Pi_l) + J^T Pi_L J,  J = [P_1 ... P_{L-1}]                hessian_errors
 (sPC.12)  C(k, i) lam^i (1 - lam)^{k-i},  i = L - l                               binomial_point_mass
+(FPA.2)   Pr[ Binomial(k, lam) >= i ],  i = L - l                                 binomial_tail
+(sPC.15)  eps_l* = beta P_l^T Omega^{-1} r for the interpolated target            interpolated_errors
+(sPC.16)  eps_l* = beta P_l^T (I + beta sum_{l<L} P_l P_l^T)^{-1} r               nudged_errors
 ========  ======================================================================  ===========================
 
 Conventions. Batch first, (B, n); W is (n_out, n_in); eps = state - prediction; energies are per sample,
@@ -218,3 +221,23 @@ def binomial_point_mass(k, i, step_size):
     if i > k:
         return 0.0
     return math.comb(k, i) * step_size**i * (1.0 - step_size) ** (k - i)  # (sPC.12)
+
+
+def binomial_tail(k, i, step_size):
+    """Pr[Binomial(k, lam) >= i], a float: share of backprop's error in layer l = L - i at step k, (FPA.2)."""
+    return sum(binomial_point_mass(k, m, step_size) for m in range(i, k + 1))  # (FPA.2)
+
+
+def interpolated_errors(params, x, y, beta):
+    """[None, eps_1*, ..., eps_{L-1}*] at unit precision for the target yhat_FF + beta r, (sPC.15)."""
+    P, r = path_matrices(params), residual(params, x, y)
+    filtered = solve_rows(omega(params), beta * r)  # the residual of the nearer target
+    return [None, *(filtered @ P_l for P_l in P[1:-1])]  # (sPC.15)
+
+
+def nudged_errors(params, x, y, beta):
+    """[None, eps_1*, ..., eps_{L-1}*] at unit precision with the loss weighted by beta, (sPC.16)."""
+    P, r = path_matrices(params), residual(params, x, y)
+    hidden = sum(P_l @ P_l.T for P_l in P[1:-1])
+    filtered = solve_rows(np.eye(len(hidden)) + beta * hidden, beta * r)
+    return [None, *(filtered @ P_l for P_l in P[1:-1])]  # (sPC.16)

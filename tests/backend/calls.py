@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 import minipc as pc
-from minipc import backprop, epc, functions, spc
+from minipc import backprop, dag, epc, functions, spc, variants
 from reference.problems import astype, make
 
 SETTINGS = {
@@ -105,11 +105,12 @@ def _elementwise(function, *fields):
 
 
 def _functions():
-    """Every activation, derivative, loss, error and curvature."""
+    """Every activation, its derivatives, every loss, error and curvature."""
     calls = {}
     for f in functions.ACTIVATIONS.values():
         calls[f"functions.{f.phi.__name__}"] = _elementwise(f.phi, "a")
         calls[f"functions.{f.dphi.__name__}"] = _elementwise(lambda a, f=f: f.dphi(a, f.phi(a)), "a")
+        calls[f"functions.{f.d2phi.__name__}"] = _elementwise(lambda a, f=f: f.d2phi(a, f.phi(a)), "a")
     for f in functions.LOSSES.values():
         calls[f"functions.{f.value.__name__}"] = _elementwise(f.value, "yhat", "y")
         calls[f"functions.{f.error.__name__}"] = _elementwise(f.error, "yhat", "y")
@@ -117,6 +118,47 @@ def _functions():
     calls["functions.log_softmax"] = _elementwise(functions.log_softmax, "yhat")
     calls["functions.softmax"] = _elementwise(functions.softmax, "yhat")
     return calls
+
+
+def _incremental(net, p):
+    """Parameters, and the gradient at the end, after joint steps."""
+    options = {"optimizer": pc.SGD(0.1), "state": None, "precision": p.precision, **FIVE}
+    new, _, g = variants.incremental(net, p.params, p.x, p.y, **options)
+    return new, g
+
+
+def _newton(net, p):
+    """A Newton step near zero, where this problem is convex along every unit."""
+    s = [p.x, *(0.1 * v for v in p.s[1:])]
+    return variants.newton_step(net, p.params, s, 0.1 * p.y, p.precision)
+
+
+def _kinds(name):
+    """A verb of learned precisions; where the problem has none, ones are learned."""
+    return lambda net, p: getattr(variants, name)(net, p.params, p.s, p.y, p.precision or [1.0, 1.0, None])
+
+
+def _graph(name, *fields, **options):
+    """A verb of the graph in which the output sees both hidden layers; its weights are the problem's, twice."""
+
+    def run(net, p):
+        xp = pc.backend.array_module(p.x)
+        last = net.blocks[2]
+        block = pc.Dense(last.n_in + net.blocks[0].n_out, last.n_out, last.activation, form=last.form)
+        graph = pc.Dag([*net.blocks[:2], block], [(0,), (1,), (1, 2)], net.loss.name)
+        W = p.params[2]["W"]
+        wide = {"W": xp.concatenate([W, W, W], axis=1)[:, : block.n_in], "b": p.params[2]["b"]}
+        params = [*p.params[:2], wide]
+        if name == "Dag.forward":
+            return graph.forward(params, p.x)
+        return getattr(dag, name)(graph, params, *(getattr(p, field) for field in fields), **options)
+
+    return run
+
+
+def _weighed_graph(name, *fields, **options):
+    """The same with the precisions of the problem."""
+    return lambda net, p: _graph(name, *fields, precision=p.precision, **options)(net, p)
 
 
 CALLS = {
@@ -159,6 +201,28 @@ CALLS = {
     "epc.gradient, power": Call(_verb(epc, "gradient", "x", "y", inference_steps=5, step_size="power"), 3),
     "epc.gradient, recorded": Call(_verb(epc, "gradient", "x", "y", inference_steps=5, record_every=2), 3),
     "epc.gradient, tolerance": Call(_verb(epc, "gradient", "x", "y", inference_steps=5, tolerance=1e3), 4),
+    "variants.top_down": Call(_verb(variants, "top_down", "x", "y", **FIVE), 3),
+    "variants.momentum": Call(_verb(variants, "momentum", "x", "y", **FIVE), 3),
+    "variants.incremental": Call(_incremental, 3),
+    "variants.z_il": Call(lambda net, p: variants.z_il(net, p.params, p.x, p.y), 2, weighs=False),
+    "variants.fixed_prediction": Call(_verb(variants, "fixed_prediction", "x", "y", **FIVE), 3),
+    "variants.pc_alm": Call(_verb(variants, "pc_alm", "x", "y", **FIVE), 3),
+    "variants.target_interpolation": Call(
+        _verb(variants, "target_interpolation", "x", "y", beta=0.5, **FIVE), 3
+    ),
+    "variants.nudged": Call(_verb(variants, "nudged", "x", "y", beta=0.5, **FIVE), 3),
+    "variants.centred": Call(_verb(variants, "centred", "x", "y", beta=0.5, **FIVE), 4),
+    "variants.full_energy": Call(_kinds("full_energy"), 1),
+    "variants.precision_gradient": Call(_kinds("precision_gradient"), 1),
+    "variants.newton_step": Call(_newton, 2, settings=("numbers",)),
+    "dag.Dag.forward": Call(_graph("Dag.forward"), 1, weighs=False),
+    "dag.feedforward": Call(_graph("feedforward", "x"), 1, weighs=False),
+    "dag.states_from_errors": Call(_graph("states_from_errors", "e", "x"), 1, weighs=False),
+    "dag.energy": Call(_weighed_graph("energy", "e", "x", "y"), 1),
+    "dag.error_gradient": Call(_weighed_graph("error_gradient", "e", "x", "y"), 1),
+    "dag.weight_gradient": Call(_weighed_graph("weight_gradient", "e", "x", "y"), 1),
+    "dag.infer": Call(_weighed_graph("infer", "e", "x", "y", **FIVE), 3),
+    "dag.gradient": Call(_weighed_graph("gradient", "x", "y", **FIVE), 3),
     "optim.SGD": Call(_two_steps(pc.SGD(0.1)), weighs=False, settings=("numbers",)),
     "optim.Adam": Call(_two_steps(pc.Adam(0.1)), weighs=False, settings=("numbers",)),
     "train.fit": Call(_fit, settings=("numbers", "matrices")),

@@ -60,7 +60,8 @@ def _wrap(value):
     if isinstance(value, np.ndarray | np.generic):
         return DeviceArray(np.asarray(value))
     if isinstance(value, list | tuple):
-        return type(value)(_wrap(v) for v in value)
+        wrapped = [_wrap(v) for v in value]
+        return type(value)(*wrapped) if hasattr(value, "_fields") else type(value)(wrapped)
     return value
 
 

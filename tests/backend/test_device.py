@@ -18,7 +18,7 @@ from helpers.checks import assert_same, read_only
 import minipc as pc
 from backend.calls import CALLS, CASES, FIVE, arrays, setting
 from backend.fakecupy import DeviceArray, count_syncs, map_arrays, to_device
-from minipc import backprop, check, epc, functions, optim, spc
+from minipc import backprop, check, dag, epc, functions, optim, spc, variants
 
 every_case = pytest.mark.parametrize(("name", "where"), CASES)
 REAL_FIELDS = {"regime", "curvature", "step_size"}  # computed from real parts: they choose the step
@@ -27,7 +27,11 @@ ADAPTS = [
     name for name in CALLS if name.startswith("epc.") and "," in name
 ]  # the step follows the real parts
 ANALYTIC = [case for case in CASES if case[0] not in {*NOT_COMPLEX, *ADAPTS} or "free" in case[0]]
-CONSTANT = {"functions.didentity", "functions.drelu", "functions.dleaky_relu", "epc.feedforward"}
+CONSTANT = {
+    "epc.feedforward",
+    "dag.feedforward",
+    *(f"functions.{d}{name}" for d in ("d", "d2") for name in ("identity", "relu", "leaky_relu")),
+}
 MANY = 40  # inference steps
 
 
@@ -53,7 +57,7 @@ def flat(result):
 def test_every_public_function_is_listed():
     """A function that is not in the list would go untested."""
     listed = {name.split(",")[0] for name in CALLS}
-    for module in (functions, backprop, spc, epc):
+    for module in (functions, backprop, spc, epc, variants, dag):
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__ == module.__name__ and not name.startswith("_"):
                 assert f"{module.__name__.removeprefix('minipc.')}.{name}" in listed

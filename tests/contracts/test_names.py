@@ -66,6 +66,27 @@ def test_every_rule_has_one_signature(rule):
     assert type(rule.gradient(net, net.init(), np.ones((1, 2)), np.ones((1, 2)))) is pc.Gradient
 
 
+RULES = ("top_down", "momentum", "fixed_prediction", "pc_alm", "target_interpolation", "nudged", "centred")
+
+
+@pytest.mark.parametrize("rule", [getattr(pc.variants, name) for name in RULES] + [pc.dag.gradient])
+def test_a_variant_has_the_signature_of_a_rule(rule):
+    """``f(net, params, x, y, precision=None, *, inference_steps, step_size, ...) -> Gradient``, each says which gradient."""
+    parameters = list(inspect.signature(rule).parameters.values())
+    assert [p.name for p in parameters[:5]] == ["net", "params", "x", "y", "precision"]
+    assert {p.kind for p in parameters[5:]} == {inspect.Parameter.KEYWORD_ONLY}
+    assert {"inference_steps", "step_size"} <= {p.name for p in parameters[5:]}
+    assert inspect.signature(rule).return_annotation is pc.Gradient
+    assert "Which gradient: " in rule.__doc__
+
+
+def test_the_other_variants_say_which_gradient_too():
+    """Z-IL has no options, incremental steps return weights as well."""
+    assert list(inspect.signature(pc.variants.z_il).parameters) == ["net", "params", "x", "y"]
+    for rule in (pc.variants.z_il, pc.variants.incremental):
+        assert "Which gradient: " in rule.__doc__
+
+
 def public(body, where=""):
     """Public functions, classes and methods of a syntax tree: name and node."""
     for node in body:

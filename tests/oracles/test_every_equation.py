@@ -15,7 +15,7 @@ import minipc
 
 pytestmark = pytest.mark.filterwarnings("ignore::minipc.InferenceWarning")  # fixed steps may be too long here
 
-INFERENCE = ("sPC", "ePC", "EPS")  # these equations need a hidden layer
+INFERENCE = ("sPC", "ePC", "EPS", "MOM", "ZIL", "FPA")  # these equations need a hidden layer
 LIGHT = ("ACT", "LOSS", "SGD", "ADAM")  # these are checked together
 
 
