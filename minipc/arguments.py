@@ -228,6 +228,8 @@ def prepare_target(net, params, x, y):
         off = total - 1
         tests.append(("y must be rows that sum to one, or integer labels", off * off < 1e-6, total))
         tests.append(("y must not be negative: logits go into the network, not into y", y.real >= 0, y))
+    if net.loss.name == "binary_cross_entropy":  # (LOSS.4) is bounded below only then
+        tests.append(("y must lie between 0 and 1", (y.real >= 0) & (y.real <= 1), y))
     return y, tests
 
 

@@ -71,8 +71,9 @@ def check_precision(net, params, precision):
     """Precisions by layer: ``[None, Pi[1], ..., Pi[L]]``, where None stands for one.
 
     ``precision`` is None, or a list of L entries, one a block: None, a positive number, the positive
-    diagonal (an array of the shape of a state), or a symmetric positive definite ``(n[l], n[l])``. Cross-entropy has no output
-    precision, its last entry is None. Matrices are checked on the host, once a call.
+    diagonal (an array of the shape of a state), or a symmetric positive definite ``(n[l], n[l])``. The
+    cross-entropies have no output precision, their last entry is None. Matrices are checked on the host, once
+    a call.
     """
     L = len(net.blocks)
     if precision is None:
@@ -83,9 +84,9 @@ def check_precision(net, params, precision):
         )
     if len(precision) != L:
         raise ValueError(f"precision must have {L} entries, one a block, got {len(precision)}")
-    if net.loss.name == "cross_entropy" and precision[-1] is not None:
+    if net.loss.name != "mse" and precision[-1] is not None:
         given = precision[-1] if is_number(precision[-1]) else type(precision[-1]).__name__
-        raise ValueError(f"Pi[{L}] must be None: cross_entropy has no output precision (BP.3); got {given}")
+        raise ValueError(f"Pi[{L}] must be None: {net.loss.name} has no output precision (BP.3); got {given}")
     Pi = [None]
     for l, value in enumerate(precision, start=1):
         symbol, shape = f"Pi[{l}]", net.shapes[l]

@@ -54,6 +54,27 @@ _TABLE = [
         "return y - softmax(yhat)",
         "return y - yhat",
     ),
+    Mistake(
+        "the target is counted twice in the binary cross-entropy's error",
+        "functions",
+        "LOSS.4",
+        "return y - sigmoid(yhat)",
+        "return 2 * y - sigmoid(yhat)",
+    ),
+    Mistake(
+        "the curvature of the binary cross-entropy is that of the softmax",
+        "functions",
+        "LOSS.3",
+        "return p * (1 - p) * v",
+        "return p * v - p * (p * v).sum(axis=1, keepdims=True)",
+    ),
+    Mistake(
+        "the second derivative of tanh lacks the chain rule's phi'",
+        "functions",
+        "ACT.9",
+        "return -2 * mu * (1 - mu * mu)",
+        "return -2 * mu",
+    ),
     # --- blocks
     Mistake(
         "W is not transposed",

@@ -55,7 +55,8 @@ class Network:
     Parameters
     ----------
     blocks : list of blocks      each one takes the output of the one before; the last one gives a vector
-    loss : str                   "mse" (LOSS.1) or "cross_entropy" (LOSS.2, the output is a vector of logits)
+    loss : str                   "mse" (LOSS.1), "cross_entropy" (LOSS.2, the output is a vector of logits) or
+                                 "binary_cross_entropy" (LOSS.4, every output is a logit of its own)
     input_shape : tuple          shape of one input sample, e.g. (3, 32, 32); needed only where the first block
                                  takes inputs of more than one shape (a Conv2d does, a Dense does not)
 

@@ -7,6 +7,7 @@ id        equation                                                             f
 ========  ===================================================================  =========================
 (BP.1)    mu_l = phi_l(W_l s_{l-1} + b_l)  or  W_l phi_l(s_{l-1}) + b_l        predict, feedforward
 (BP.3)    Loss = 1/2 (y-yhat)^T Pi_L (y-yhat)  or  -y^T log softmax(yhat)      loss_value
+(LOSS.4)  Loss = -y^T log sigmoid(yhat) - (1-y)^T log(1 - sigmoid(yhat))       loss_value
 (BP.4)    delta_l = dLoss/ds_l at the feedforward point                        deltas
 (BP.5)    dLoss/dW_l, dLoss/db_l, post form                                    loss_gradient
 (BP.6)    dLoss/dW_l, dLoss/db_l, pre form                                     loss_gradient
@@ -33,7 +34,8 @@ layers     list of (activation name, form), one a block, counted from zero; form
 params     list of {"W", "b"}, one a block, counted from zero
 s          [x, s_1, ..., s_{L-1}], the states
 e          [None, e_1, ..., e_{L-1}], the error variables
-loss       "mse" or "cross_entropy" (logits; y are labels (B,) or rows that sum to one, (B, n_L))
+loss       "mse", "cross_entropy" (logits; y are labels (B,) or rows that sum to one, (B, n_L)) or
+           "binary_cross_entropy" (logits; y between 0 and 1)
 precision  None or the precisions of layers 1 to L: each None (one), a scalar, (n_l,) or symmetric (n_l, n_l)
 Pi         the last of them, the output precision; None for the cross-entropy
 """
@@ -111,7 +113,12 @@ def loss_value(loss, yhat, y, Pi=None):
         if Pi is not None:
             raise ValueError("the cross-entropy has no output precision: Pi_L must be None")
         return -anp.sum(target_rows(y, yhat.shape[1]) * log_softmax(yhat), axis=1)  # (BP.3) cross-entropy
-    raise ValueError(f'loss must be "mse" or "cross_entropy"; got {loss!r}')
+    if loss == "binary_cross_entropy":
+        if Pi is not None:
+            raise ValueError("the binary cross-entropy has no output precision: Pi_L must be None")
+        one, other = anp.logaddexp(0.0, -yhat), anp.logaddexp(0.0, yhat)  # -log sigmoid of yhat and of -yhat
+        return anp.sum(y * one + (1.0 - y) * other, axis=1)  # (LOSS.4)
+    raise ValueError(f'loss must be "mse", "cross_entropy" or "binary_cross_entropy"; got {loss!r}')
 
 
 def precisions(layers, precision):

@@ -11,6 +11,7 @@ id       equation, entry by entry                                               
          J[b,i,j] = W[i,j] phi'(s[b,j])                                          transpose_jacobian, pre
 (BP.3)   xi_L[b,i] = sum_j Pi_L[i,j] (y[b,j] - yhat[b,j])                        output_error, mse
          xi_L[b,i] = y[b,i] - softmax(yhat[b])[i]                                output_error, cross_entropy
+         xi_L[b,i] = y[b,i] - sigmoid(yhat[b,i])                                 output_error, binary_...
 (BP.4)   delta_L = -xi_L,  delta_l[b,j] = sum_i J_{l+1}[b,i,j] delta_{l+1}[b,i]  backprop_gradient
 (BP.5)   dLoss/dW[i,j] = sum_b delta[b,i] phi'(a[b,i]) s[b,j]                    backprop_gradient, post
 (BP.6)   dLoss/dW[i,j] = sum_b delta[b,i] phi(s[b,j])                            backprop_gradient, pre
@@ -36,7 +37,8 @@ layers     list of (activation name, form), one a block, counted from zero; form
 params     list of {"W", "b"}, one a block, counted from zero; shifted once by ``by_layer``
 s          [x, s_1, ..., s_{L-1}], the states
 e          [None, e_1, ..., e_{L-1}], the error variables
-loss       "mse" or "cross_entropy" (logits; y are labels (B,) or rows that sum to one, (B, n_L))
+loss       "mse", "cross_entropy" (logits; y are labels (B,) or rows that sum to one, (B, n_L)) or
+           "binary_cross_entropy" (logits; y between 0 and 1)
 precision  None or the precisions of layers 1 to L: each None (one), a scalar, (n_l,) or symmetric (n_l, n_l)
 Pi         the last of them, the output precision; None for the cross-entropy
 """
@@ -288,8 +290,14 @@ def output_error(loss, yhat, y, Pi=None):
             total = sum(math.exp(yhat[b, i] - largest) for i in range(n))
             for i in range(n):
                 xi[b, i] = target_entry(y, b, i) - math.exp(yhat[b, i] - largest) / total  # (BP.3)
+    elif loss == "binary_cross_entropy":
+        if Pi is not None:
+            raise ValueError("the binary cross-entropy has no output precision: Pi_L must be None")
+        for b in range(B):
+            for i in range(n):
+                xi[b, i] = y[b, i] - sigmoid(yhat[b, i])  # (BP.3), (LOSS.4)
     else:
-        raise ValueError(f'loss must be "mse" or "cross_entropy"; got {loss!r}')
+        raise ValueError(f'loss must be "mse", "cross_entropy" or "binary_cross_entropy"; got {loss!r}')
     return xi
 
 

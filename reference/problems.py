@@ -21,7 +21,9 @@ class Problem(NamedTuple):
     loss: str
     params: list  # of dicts W (n_l, n_{l-1}), b (n_l,)
     x: np.ndarray  # (B, n_0)
-    y: np.ndarray  # (B, n_L), for cross_entropy rows that sum to one
+    y: (
+        np.ndarray
+    )  # (B, n_L), for cross_entropy rows that sum to one, for binary_cross_entropy between 0 and 1
     s: list  # x, s_1, ..., s_{L-1}: random, not feedforward
     e: list  # None, e_1, ..., e_{L-1}
     precision: list  # Pi_1 .. Pi_L, or None
@@ -69,10 +71,12 @@ def make(
     x, y = rng.standard_normal((B, sizes[0])), rng.standard_normal((B, sizes[-1]))
     if loss == "cross_entropy":
         y = np.exp(y) / np.exp(y).sum(axis=1, keepdims=True)
+    if loss == "binary_cross_entropy":
+        y = 1 / (1 + np.exp(-y))
     s = [x, *(0.5 + rng.standard_normal((B, n)) for n in sizes[1:-1])]
     e = [None, *(rng.standard_normal((B, n)) for n in sizes[1:-1])]
     Pi = None if precision is None else [_precision(rng, n, precision) for n in sizes[1:]]
-    if Pi and loss == "cross_entropy":
+    if Pi and loss != "mse":
         Pi[-1] = None
     problem = Problem(layers, loss, params, x, y, s, e, Pi)
     return problem if dtype is float else astype(problem, dtype)

@@ -105,11 +105,12 @@ def _elementwise(function, *fields):
 
 
 def _functions():
-    """Every activation, derivative, loss, error and curvature."""
+    """Every activation, its derivatives, every loss, error and curvature."""
     calls = {}
     for f in functions.ACTIVATIONS.values():
         calls[f"functions.{f.phi.__name__}"] = _elementwise(f.phi, "a")
         calls[f"functions.{f.dphi.__name__}"] = _elementwise(lambda a, f=f: f.dphi(a, f.phi(a)), "a")
+        calls[f"functions.{f.d2phi.__name__}"] = _elementwise(lambda a, f=f: f.d2phi(a, f.phi(a)), "a")
     for f in functions.LOSSES.values():
         calls[f"functions.{f.value.__name__}"] = _elementwise(f.value, "yhat", "y")
         calls[f"functions.{f.error.__name__}"] = _elementwise(f.error, "yhat", "y")

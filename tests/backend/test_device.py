@@ -27,7 +27,10 @@ ADAPTS = [
     name for name in CALLS if name.startswith("epc.") and "," in name
 ]  # the step follows the real parts
 ANALYTIC = [case for case in CASES if case[0] not in {*NOT_COMPLEX, *ADAPTS} or "free" in case[0]]
-CONSTANT = {"functions.didentity", "functions.drelu", "functions.dleaky_relu", "epc.feedforward"}
+CONSTANT = {
+    "epc.feedforward",
+    *(f"functions.{d}{name}" for d in ("d", "d2") for name in ("identity", "relu", "leaky_relu")),
+}
 MANY = 40  # inference steps
 
 

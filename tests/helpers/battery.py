@@ -76,6 +76,22 @@ NAMES = ("identity", "tanh", "sigmoid", "relu", "leaky_relu", "gelu", "softplus"
 CHECKS.update({f"ACT.{i}": partial(_activation, name) for i, name in enumerate(NAMES, start=1)})
 
 
+def _bend(name, engine, p):
+    """Second derivative at entries of both signs; 1 is added, because some are zero everywhere."""
+    a = np.concatenate([v.ravel() for v in (p.x, -p.x, p.y, -p.y)])
+    phi, expected = engine.functions.ACTIVATIONS[name], ad.ACTIVATIONS[name]
+    bend = 0 * a if name in PIECEWISE_LINEAR else elementwise_grad(elementwise_grad(expected))(a)
+    return 1 + phi.d2phi(a, phi.phi(a)), 1 + bend
+
+
+PIECEWISE_LINEAR = (
+    "identity",
+    "relu",
+    "leaky_relu",
+)  # autograd has no second derivative to offer: it is zero
+CHECKS.update({f"ACT.{i}": partial(_bend, name) for i, name in enumerate(NAMES, start=8)})
+
+
 def _outputs(p, loss):
     """Outputs and targets (B, n[L]) that fit the loss; no softmax is saturated."""
     yhat = 2 * np.sin(ad.feedforward(p.layers, p.params, p.x)[-1])
@@ -89,12 +105,13 @@ def _loss(name, engine, p):
     return [loss.value(yhat, y), loss.error(yhat, y)], [ad.loss_value(name, yhat, y), error]
 
 
-CHECKS["LOSS.1"], CHECKS["LOSS.2"] = partial(_loss, "mse"), partial(_loss, "cross_entropy")
+LOSS_NAMES = {"LOSS.1": "mse", "LOSS.2": "cross_entropy", "LOSS.4": "binary_cross_entropy"}
+CHECKS.update({equation: partial(_loss, name) for equation, name in LOSS_NAMES.items()})
 
 
 @check("LOSS.3")
 def curvature_of_the_loss(engine, p):
-    """Second derivative times a vector, both losses."""
+    """Second derivative times a vector, every loss."""
     actual, expected = [], []
     for name, loss in engine.functions.LOSSES.items():
         yhat, y = _outputs(p, name)

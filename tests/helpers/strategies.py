@@ -13,7 +13,7 @@ from reference.problems import NONLINEAR, PRECISIONS, Problem, linear, make
 
 ACTIVATIONS = (*NONLINEAR, "identity")
 FORMS = ("post", "pre")
-LOSSES = ("mse", "cross_entropy")
+LOSSES = ("mse", "cross_entropy", "binary_cross_entropy")
 SEEDS = st.integers(0, 2**32 - 1)
 GAINS = st.sampled_from([1.0, 0.5, 1.5])
 
@@ -115,6 +115,8 @@ def extreme_problems(draw, activations=ACTIVATIONS):
     if loss == "cross_entropy":
         y = np.exp(y - y.max(axis=1, keepdims=True))
         y = y / y.sum(axis=1, keepdims=True)
+    if loss == "binary_cross_entropy":
+        y = 0.5 + y / 40
     s = [raw(B, n) for n in sizes[:-1]]
     e = [None, *(raw(B, n) for n in sizes[1:-1])]
     return Problem(layers, loss, params, s[0], y, s, e, None)

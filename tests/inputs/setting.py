@@ -7,6 +7,7 @@ from minipc import backprop, epc, spc
 
 NET = pc.Network([pc.Dense(4, 6, "tanh"), pc.Dense(6, 5, "tanh"), pc.Dense(5, 3)])
 CLASSES = pc.Network(NET.blocks, loss="cross_entropy")
+SWITCHES = pc.Network(NET.blocks, loss="binary_cross_entropy")
 RNG = np.random.default_rng(0)
 PARAMS = NET.init(seed=0)
 X, Y = RNG.standard_normal((2, 4)), RNG.standard_normal((2, 3))

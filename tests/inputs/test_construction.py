@@ -83,12 +83,12 @@ CASES = {
     "loss unknown": (
         lambda: pc.Network(NET.blocks, "nll"),
         ValueError,
-        "loss must be one of mse, cross_entropy; got 'nll'",
+        "loss must be one of mse, cross_entropy, binary_cross_entropy; got 'nll'",
     ),
     "loss None": (
         lambda: pc.Network(NET.blocks, None),
         ValueError,
-        "loss must be one of mse, cross_entropy; got None",
+        "loss must be one of mse, cross_entropy, binary_cross_entropy; got None",
     ),
     "loss a list": (
         lambda: pc.Network(NET.blocks, ["mse"]),

@@ -11,6 +11,7 @@ from inputs.setting import (
     NET,
     PARAMS,
     ROWS,
+    SWITCHES,
     E,
     S,
     X,
@@ -158,6 +159,23 @@ def test_a_bad_target_of_cross_entropy_is_refused(name, no_work):
         classification(y)
 
 
+BAD_SWITCHES = {
+    "a logit": (Y, ValueError, "y must lie between 0 and 1; got"),
+    "a little above one": (ROWS + 1e-6, ValueError, r"y must lie between 0 and 1; got 1\.0000"),
+    "below zero": (ROWS - 1e-6, ValueError, r"y must lie between 0 and 1; got -.* in sample 1"),
+    "NaN": (ROWS * np.nan, ValueError, "y must be finite"),
+    "labels": (LABELS, ValueError, r"y must have shape \(2, 3\) for x of shape \(2, 4\); got \(2,\)"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SWITCHES)
+def test_a_bad_target_of_binary_cross_entropy_is_refused(name, no_work):
+    """Each entry is a probability of its own; they need not sum to one, and labels mean nothing here."""
+    y, error, message = BAD_SWITCHES[name]
+    with pytest.raises(error, match=message):
+        backprop.gradient(SWITCHES, PARAMS, X, y)
+
+
 @pytest.mark.parametrize("name", BAD_PARAMS)
 def test_bad_params_are_refused(name, no_work):
     """Structure, shapes and dtypes of the parameters."""
@@ -169,6 +187,10 @@ def test_bad_params_are_refused(name, no_work):
 ACCEPTED = {
     "integers as a target of mse": lambda: regression(y=np.ones((2, 3), int)),
     "booleans as a target of mse": lambda: regression(y=np.ones((2, 3), bool)),
+    "probabilities that do not sum to one": lambda: backprop.gradient(
+        SWITCHES, PARAMS, X, np.full((2, 3), 0.4)
+    ),
+    "booleans as switches": lambda: backprop.gradient(SWITCHES, PARAMS, X, np.ones((2, 3), bool)),
     "small unsigned labels": lambda: classification(LABELS.astype(np.uint8)),
     "rows that sum to one": lambda: classification(ROWS),
     "params as a tuple": lambda: regression(params=tuple(PARAMS)),

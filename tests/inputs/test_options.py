@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minipc as pc
-from inputs.setting import CLASSES, LABELS, NET, PARAMS, E, X, Y, errors, states, train
+from inputs.setting import CLASSES, LABELS, NET, PARAMS, ROWS, SWITCHES, E, X, Y, errors, states, train
 from minipc import epc, spc
 
 POSITIVE = "must be positive and finite, got"
@@ -150,6 +150,11 @@ PRECISIONS = {
         lambda: states([None, None, 2.0], CLASSES, LABELS),
         ValueError,
         r"Pi\[3\] must be None: cross_entropy has no output precision.*got 2\.0",
+    ),
+    "for the output of binary cross-entropy": (
+        lambda: states([None, None, 2.0], SWITCHES, ROWS),
+        ValueError,
+        r"Pi\[3\] must be None: binary_cross_entropy has no output precision.*got 2\.0",
     ),
     "text": (lambda: Pi("1"), TypeError, r"Pi\[1\] must be a number or an array, got str"),
     "a list": (lambda: Pi([1.0] * 6), TypeError, r"Pi\[1\] must be a number or an array, got list"),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.battery import NAMES
+from helpers.battery import NAMES, PIECEWISE_LINEAR
 from helpers.checks import assert_live, assert_same
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +15,11 @@ from reference import index_loops as loops
 
 RNG = np.random.default_rng(0)
 LOGITS, V = 2 * RNG.standard_normal((3, 4)), RNG.standard_normal((3, 4))
-TARGETS = {"mse": RNG.standard_normal((3, 4)), "cross_entropy": RNG.dirichlet(np.ones(4), size=3)}
+TARGETS = {
+    "mse": RNG.standard_normal((3, 4)),
+    "cross_entropy": RNG.dirichlet(np.ones(4), size=3),
+    "binary_cross_entropy": RNG.uniform(size=(3, 4)),
+}
 FAR = np.array([-1e3, -40.0, -20.0, -1.0, 1.0, 20.0, 40.0, 1e3])
 AWAY_FROM_THE_KINK = st.one_of(st.floats(1e-3, 30), st.floats(-30, -1e-3))
 
@@ -45,6 +49,16 @@ def test_activation_derivatives_equal_the_complex_step(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_second_derivatives_equal_the_complex_step_through_the_first(name):
+    """Eqs. (ACT.8)-(ACT.14); 1 is added, because those of the piecewise linear ones are zero, exactly."""
+    phi, a = ACTIVATIONS[name], np.array([-2.5, -0.7, -0.01, 0.01, 0.3, 1.9])
+    expected = complex_step(lambda z: phi.dphi(z, phi.phi(z)).sum(), a)
+    assert_same(1 + phi.d2phi(a, phi.phi(a)), 1 + expected)
+    assert bool(expected.any()) == (name not in PIECEWISE_LINEAR)
+    assert bool(phi.d2phi(a, phi.phi(a)).any()) == (name not in PIECEWISE_LINEAR)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_activations_far_out_neither_overflow_nor_lose_the_limit(name):
     """A warning of NumPy is an error here; real and complex inputs, all values finite."""
     phi, (value, slope) = ACTIVATIONS[name], loops.ACTIVATIONS[name]
@@ -52,6 +66,8 @@ def test_activations_far_out_neither_overflow_nor_lose_the_limit(name):
     np.testing.assert_allclose(mu, scalars(value, FAR), rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(phi.dphi(FAR, mu), scalars(slope, FAR), rtol=1e-12, atol=1e-15)
     assert_same(phi.phi(FAR.astype(complex)), mu.astype(complex), rtol=1e-15)
+    assert not phi.d2phi(FAR, mu)[[0, -1]].any()  # straight lines, far out
+    assert np.isfinite(phi.d2phi(FAR, mu)).all()
 
 
 def test_softplus_keeps_its_small_tail():
@@ -68,6 +84,7 @@ def test_the_derivative_at_the_kink_is_the_left_one(name, left):
     phi, zero = ACTIVATIONS[name], np.zeros(1)
     assert phi.dphi(zero, phi.phi(zero)) == left
     assert phi.dphi(np.full(1, 1e-300), np.full(1, 1e-300)) == 1
+    assert phi.d2phi(zero, phi.phi(zero)) == 0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -76,13 +93,14 @@ def test_activations_keep_the_dtype_and_hand_on_nan(name):
     phi = ACTIVATIONS[name]
     for dtype in ("float32", "float64"):
         a = np.array([-1.0, 0.5], dtype)
-        assert phi.phi(a).dtype == phi.dphi(a, phi.phi(a)).dtype == dtype
+        mu = phi.phi(a)
+        assert mu.dtype == phi.dphi(a, mu).dtype == phi.d2phi(a, mu).dtype == dtype
     assert np.isnan(phi.phi(np.array([np.nan]))).all()
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_error_of_a_loss_is_minus_the_complex_step(name):
-    """Eqs. (LOSS.1), (LOSS.2)."""
+    """Eqs. (LOSS.1), (LOSS.2), (LOSS.4)."""
     loss, y = LOSSES[name], TARGETS[name]
     expected = -complex_step(lambda yhat: loss.value(yhat, y).sum(), LOGITS)
     assert_live(expected)
@@ -107,3 +125,21 @@ def test_cross_entropy_of_huge_logits_is_finite():
     assert_same(loss.value(LOGITS + 1e3, y), loss.value(LOGITS, y))
     assert_same(softmax(LOGITS).sum(axis=1), np.ones(3))
     assert_same(loss.curvature(LOGITS, np.ones((3, 4))) + 1, np.ones((3, 4)))  # the null vector
+
+
+def test_binary_cross_entropy_of_huge_logits_is_finite():
+    """Linear far out: the logarithm of a sigmoid that is exactly zero never appears, Eq. (LOSS.4)."""
+    loss, y = LOSSES["binary_cross_entropy"], TARGETS["binary_cross_entropy"]
+    huge = 1e4 * LOGITS
+    assert_same(loss.value(huge, y), (np.maximum(huge, 0) - y * huge).sum(axis=1), rtol=1e-12)
+    assert_same(loss.error(huge, y), y - (huge > 0), rtol=1e-12)
+    assert_same(1 + loss.curvature(huge, V), np.ones((3, 4)))
+
+
+def test_binary_cross_entropy_of_one_unit_is_cross_entropy_of_two():
+    """Logits (z, 0) give softmax (sigmoid(z), 1 - sigmoid(z)): the same loss, Eqs. (LOSS.2), (LOSS.4)."""
+    z, y = LOGITS[:, :1], TARGETS["binary_cross_entropy"][:, :1]
+    two = np.concatenate([z, 0 * z], axis=1), np.concatenate([y, 1 - y], axis=1)
+    one = LOSSES["binary_cross_entropy"]
+    assert_same(one.value(z, y), LOSSES["cross_entropy"].value(*two))
+    assert_same(one.error(z, y), LOSSES["cross_entropy"].error(*two)[:, :1])
