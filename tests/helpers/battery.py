@@ -18,9 +18,10 @@ from reference import autograd_oracles as ad
 from reference import index_loops as loops
 from reference.problems import make
 
+from .block_battery import BLOCK_CHECKS, backward, forward, tangents, with_dense
 from .checks import leaves, worst_error
 
-CHECKS = {}
+CHECKS = dict(BLOCK_CHECKS)
 LAM, N = 0.05, 3  # step size and steps of the checks of inference
 ADAM = {"learning_rate": 0.1, "b1": 0.8, "b2": 0.9, "eps": 0.05}  # eps large enough to be seen
 
@@ -122,6 +123,7 @@ def curvature_of_the_loss(engine, p):
 
 
 @check("BP.1")
+@with_dense(forward)
 def prediction(engine, p):
     """Every block alone, and the forward pass of the network."""
     net = network(p, engine)
@@ -137,6 +139,7 @@ def _vjp(engine, p):
 
 
 @check("BP.2")
+@with_dense(backward, 0)
 def transposed_jacobian(engine, p):
     """J^T v of every block."""
     expected = [grad(lambda s, c=c: anp.sum(c[3] * ad.predict(c[0], c[1], s)))(c[2]) for c in by_block(p)]
@@ -144,6 +147,7 @@ def transposed_jacobian(engine, p):
 
 
 @check("BP.5", "BP.6")
+@with_dense(backward, 1)
 def block_parameters(engine, p):
     """Parameter gradient of every block."""
     expected = [grad(lambda q, c=c: anp.sum(c[3] * ad.predict(c[0], q, c[2])))(c[1]) for c in by_block(p)]
@@ -151,6 +155,7 @@ def block_parameters(engine, p):
 
 
 @check("JVP.1")
+@with_dense(tangents)
 def forward_mode(engine, p):
     """Tangent of every block: along the input alone, and along input and parameters."""
     actual, expected = [], []

@@ -17,7 +17,10 @@ SHAPES = {  # with distinct widths these do not run at all
     "W is not transposed": "matmul",
     "phi' sits one layer off, before W instead of after it (pre form)": "broadcast",
 }
-RULES = ("backprop", "blocks", "epc", "functions", "inference", "optim", "spc", "train")
+RULES = (
+    *("architectures", "backend", "blocks", "convolution", "normalisation", "residual"),
+    *("backprop", "epc", "functions", "inference", "optim", "spc", "train"),
+)
 
 
 @pytest.mark.parametrize("name", MISTAKES)

@@ -108,7 +108,9 @@ def test_epc(both, seed, steps, step_size):
     ):
         quick, readable = both(call)
         assert_equal_results(quick, readable, leave=short)
-        assert (quick.curvature <= readable.curvature * (1 + 1e-9)).all()  # looked at in fewer steps, if at all
+        assert (
+            quick.curvature <= readable.curvature * (1 + 1e-9)
+        ).all()  # looked at in fewer steps, if at all
 
 
 @noisy
@@ -116,9 +118,7 @@ def test_the_curvature_of_short_steps_is_looked_at_in_the_first_and_in_the_last(
     """With two steps these are all; with more, what is met in between is left out."""
     p = problem(3, activation="tanh", loss="mse")
     net = network(p)
-    quick, readable = both(
-        lambda: epc.gradient(net, p.params, p.x, p.y, inference_steps=2, step_size=1e-3)
-    )
+    quick, readable = both(lambda: epc.gradient(net, p.params, p.x, p.y, inference_steps=2, step_size=1e-3))
     assert_same([quick.curvature, quick.regime], [readable.curvature, readable.regime], rtol=1e-9)
     assert (quick.curvature > 0).all()
 
