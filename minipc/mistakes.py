@@ -150,14 +150,14 @@ _TABLE = [
     Mistake(
         "the fixed factor is missing in the weight gradient",
         "blocks",
-        "BP.5",
+        "sPC.18",
         '{**grads, "W": self._scaled(grads["W"])}',
         "grads",
     ),
     Mistake(
         "the bias is scaled too",
         "blocks",
-        "BP.1",
+        "sPC.18",
         'return a + p["b"] if self.bias else a',
         'return a + self._scaled(p["b"]) if self.bias else a',
     ),

@@ -18,7 +18,7 @@ from reference import autograd_oracles as ad
 from reference import index_loops as loops
 from reference.problems import make
 
-from .block_battery import BLOCK_CHECKS, backward, forward, tangents, with_dense
+from .block_battery import BLOCK_CHECKS
 from .checks import leaves, worst_error
 
 CHECKS = dict(BLOCK_CHECKS)
@@ -123,7 +123,6 @@ def curvature_of_the_loss(engine, p):
 
 
 @check("BP.1")
-@with_dense(forward)
 def prediction(engine, p):
     """Every block alone, and the forward pass of the network."""
     net = network(p, engine)
@@ -139,7 +138,6 @@ def _vjp(engine, p):
 
 
 @check("BP.2")
-@with_dense(backward, 0)
 def transposed_jacobian(engine, p):
     """J^T v of every block."""
     expected = [grad(lambda s, c=c: anp.sum(c[3] * ad.predict(c[0], c[1], s)))(c[2]) for c in by_block(p)]
@@ -147,7 +145,6 @@ def transposed_jacobian(engine, p):
 
 
 @check("BP.5", "BP.6")
-@with_dense(backward, 1)
 def block_parameters(engine, p):
     """Parameter gradient of every block."""
     expected = [grad(lambda q, c=c: anp.sum(c[3] * ad.predict(c[0], q, c[2])))(c[1]) for c in by_block(p)]
@@ -155,7 +152,6 @@ def block_parameters(engine, p):
 
 
 @check("JVP.1")
-@with_dense(tangents)
 def forward_mode(engine, p):
     """Tangent of every block: along the input alone, and along input and parameters."""
     actual, expected = [], []

@@ -81,11 +81,6 @@ _RES = [RESIDUALS[name] for name in ("residual, dense", "residual, one block, pr
 _EMB, _LAYER = list(EMBEDDINGS.values()), of(NORMS, "LayerNorm")
 
 
-_SQUARE = [
-    case._replace(config={**case.config, "n_in": 4, "n_out": 4}, in_shape=(4,)) for case in DENSES.values()
-]  # so that a missing transpose is wrong and no error of shapes
-
-
 def faces(cases, engine, p):
     """Every face of the cases in one check."""
     pairs = [forward(cases, engine, p), tangents(cases, engine, p)]
@@ -120,6 +115,12 @@ def mupc(engine, p):
     return actual, expected
 
 
+def fixed_factors(engine, p):
+    """Dense blocks with a factor and without bias, alone and in the network that they are for."""
+    alone, together = faces(list(DENSES.values()), engine, p), mupc(engine, p)
+    return [alone[0], together[0]], [alone[1], together[1]]
+
+
 BLOCK_CHECKS = {
     **dict.fromkeys(("CONV.1", "CONV.5"), partial(forward, _CONV)),
     "CONV.2": partial(backward, _CONV, 0),
@@ -142,18 +143,6 @@ BLOCK_CHECKS = {
     "BN.2": partial(backward, frozen(False), 0),
     "BN.3": partial(backward, list(NORMS.values()), 1),
     "BN.4": partial(faces, frozen(True)),
-    **dict.fromkeys(("sPC.18", "sPC.19"), mupc),
+    "sPC.18": fixed_factors,
+    "sPC.19": mupc,
 }
-
-
-def with_dense(face, *options):
-    """Let a check of the battery look at the Dense blocks without bias and with a fixed factor too."""
-
-    def extend(check):
-        def both(engine, p):
-            (actual, expected), more = check(engine, p), face(_SQUARE, *options, engine, p)
-            return [actual, more[0]], [expected, more[1]]
-
-        return both
-
-    return extend
