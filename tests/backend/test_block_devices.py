@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from helpers.block_cases import CASES, setting
+from helpers.block_networks import NETWORKS, problem
 from helpers.checks import assert_same
 
 import minipc as pc
 from backend.calls import arrays
 from backend.fakecupy import DeviceArray, count_syncs, map_arrays, to_device
+from minipc import backprop, epc, spc
 
 every_case = pytest.mark.parametrize("name", CASES)
 
@@ -47,6 +49,21 @@ def test_a_block_keeps_float32_on_the_device(name, fake_device):
     """No promotion by an index, a count or a factor."""
     c = moved(moved(setting(CASES[name], pc, 2), cast(np.float32)), to_device)
     assert {a.dtype for a in arrays(faces(c))} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(("rule", "waits"), [(backprop, 2), (spc, 3), (epc, 3)])
+def test_a_network_of_these_blocks_stays_on_the_device(name, rule, waits, fake_device):
+    """The numbers of NumPy and no more synchronisations than for Dense blocks."""
+    net, _, params, x, _, _, y = problem(name, 1)
+    options = {} if rule is backprop else {"inference_steps": 4, "step_size": 0.05}
+    expected = rule.gradient(net, params, x, y, **options)
+    there = to_device([params, x, y])
+    with count_syncs() as syncs:
+        actual = rule.gradient(net, *there, **options)
+        assert syncs() == waits
+    assert {type(a) for a in arrays(actual)} == {DeviceArray}
+    assert_same(arrays(actual.grads), arrays(expected.grads), rtol=1e-12)
 
 
 def test_indices_are_checked_with_one_synchronisation(fake_device):

@@ -5,78 +5,14 @@ import json
 import numpy as np
 import pytest
 from helpers.block_cases import STATISTICS
-from helpers.checks import assert_differ, assert_live, assert_same, read_only
+from helpers.block_networks import NETWORKS, problem
+from helpers.checks import assert_differ, assert_live, assert_same, leaves, read_only
 
 import minipc as pc
 from minipc import backprop, epc, spc
 from reference import block_oracles as bo
 
 RTOL = 1e-11
-TANH, PRE = {"activation": "tanh"}, {"activation": "tanh", "form": "pre"}
-NETWORKS = {
-    "images": (
-        (2, 6, 5),
-        [
-            ("Conv2d", {"in_channels": 2, "out_channels": 3, "kernel_size": 3, "padding": 1, **TANH}),
-            ("MaxPool2d", {"kernel_size": 2, "stride": 1}),
-            (
-                "Residual",
-                {
-                    "blocks": [
-                        [
-                            "Conv2d",
-                            {"in_channels": 3, "out_channels": 3, "kernel_size": 3, "padding": 1, **PRE},
-                        ],
-                        ["BatchNorm2d", {"channels": 3, "statistics": "frozen"}],
-                    ]
-                },
-            ),
-            ("AvgPool2d", {"kernel_size": 2}),
-            ("Flatten", {}),
-            ("LayerNorm", {"shape": [12]}),
-            ("Dense", {"n_in": 12, "n_out": 4, "scale": 0.4, "bias": False}),
-        ],
-    ),
-    "images, batch statistics": (
-        (1, 4, 4),
-        [
-            ("Conv2d", {"in_channels": 1, "out_channels": 2, "kernel_size": 2, "activation": "gelu"}),
-            ("BatchNorm2d", {"channels": 2}),
-            ("Conv2d", {"in_channels": 2, "out_channels": 3, "kernel_size": 3, **TANH}),
-            ("Flatten", {}),
-            ("Dense", {"n_in": 3, "n_out": 4}),
-        ],
-    ),
-    "indices": (
-        (4,),
-        [
-            ("Embedding", {"vocabulary": 5, "width": 3}),
-            ("Flatten", {}),
-            ("Dense", {"n_in": 12, "n_out": 6, **TANH}),
-            (
-                "Residual",
-                {"blocks": [["LayerNorm", {"shape": [6]}], ["Dense", {"n_in": 6, "n_out": 6, **PRE}]]},
-            ),
-            ("Dense", {"n_in": 6, "n_out": 4}),
-        ],
-    ),
-}
-
-
-def problem(name, seed=0, B=3, loss="cross_entropy"):
-    """Network, [name, config] pairs, parameters, states that are no forward pass, errors, target."""
-    rng = np.random.default_rng(seed)
-    shape, pairs = NETWORKS[name]
-    net = pc.Network([pc.registry.build(*pair) for pair in pairs], loss, input_shape=shape)
-    params = [{k: 0.3 * rng.standard_normal(a.shape) + a for k, a in p.items()} for p in net.init(seed=seed)]
-    for p in params:
-        p.update({k: abs(a) + 0.5 for k, a in p.items() if k.endswith("var")})
-    indices = pairs[0][0] == "Embedding"
-    x = rng.integers(0, 5, (B, *shape)) if indices else rng.standard_normal((B, *shape))
-    free = [rng.standard_normal((B, *shape)) for shape in net.shapes[1:-1]]
-    e = [None, *(rng.standard_normal(v.shape) for v in free)]
-    y = rng.dirichlet(np.ones(4), size=B)
-    return net, pairs, params, x, [x, *free], e, y
 
 
 def learnt(grads):
@@ -159,6 +95,39 @@ def test_one_epc_step_is_backprop(name):
     g = epc.gradient(net, params, x, y, inference_steps=1, step_size=0.1)
     assert_live(delta[1:])
     assert_same(g.errors[1:-1], [-0.1 * d for d in delta[1:]], 1e-12)
+
+
+@every_network
+@pytest.mark.parametrize("rule", [backprop, spc, epc])
+def test_a_whole_gradient_keeps_float32(name, rule):
+    """Everything that a rule returns for a chain of these blocks."""
+    net, _, params, x, _, _, y = problem(name, 8)
+    params = [{k: a.astype("float32") for k, a in p.items()} for p in params]
+    x = x if x.dtype.kind == "i" else x.astype("float32")
+    g = rule.gradient(net, params, x, y.astype("float32"))
+    fields = [v for v in g if v is not None]
+    assert {a.dtype for a in leaves(fields)} - {x.dtype} <= {np.dtype("float32")}
+
+
+@every_network
+@pytest.mark.parametrize("rule", [backprop, spc, epc])
+def test_the_complex_step_passes_through_a_whole_gradient(name, rule):
+    """Im g(params + ih) / h along a random direction against the central difference; nothing is dropped on the way."""
+    net, _, params, x, _, _, y = problem(name, 9)
+    rng = np.random.default_rng(0)
+    direction = [
+        {k: 0 * a if k.endswith(STATISTICS) else rng.standard_normal(a.shape) for k, a in p.items()}
+        for p in params
+    ]
+    options = {} if rule is backprop else {"inference_steps": 3, "step_size": 0.05}
+
+    def run(h):
+        moved = [{k: p[k] + h * d[k] for k in p} for p, d in zip(params, direction, strict=True)]
+        return np.concatenate([a.ravel() for a in leaves(rule.gradient(net, moved, x, y, **options).grads)])
+
+    exact, central = run(1e-200j).imag / 1e-200, (run(1e-6) - run(-1e-6)) / 2e-6
+    assert_live(central)
+    assert_same(exact, central, 1e-6)
 
 
 @every_network
