@@ -9,12 +9,16 @@
 """
 
 from . import backprop, check, dag, data, epc, spc, variants
+from .architectures import mupc
 from .backend import as_backend, gpu_available, to_numpy
-from .blocks import Dense
+from .blocks import Dense, Embedding, Flatten
+from .convolution import AvgPool2d, Conv2d, MaxPool2d
 from .dag import Dag
 from .inference import InferenceWarning
 from .network import Gradient, Network
+from .normalisation import BatchNorm2d, LayerNorm, freeze_statistics
 from .optim import SGD, Adam
+from .residual import Residual
 from .train import accuracy, fit
 
 __version__ = "0.1.0"
@@ -22,11 +26,19 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD",
     "Adam",
+    "AvgPool2d",
+    "BatchNorm2d",
+    "Conv2d",
     "Dag",
     "Dense",
+    "Embedding",
+    "Flatten",
     "Gradient",
     "InferenceWarning",
+    "LayerNorm",
+    "MaxPool2d",
     "Network",
+    "Residual",
     "accuracy",
     "as_backend",
     "backprop",
@@ -35,7 +47,9 @@ __all__ = [
     "data",
     "epc",
     "fit",
+    "freeze_statistics",
     "gpu_available",
+    "mupc",
     "spc",
     "to_numpy",
     "variants",

@@ -59,6 +59,19 @@ def as_backend(tree, *, like):
     return to_numpy(tree) if xp is np else xp.asarray(tree)
 
 
+def add_rows(index, rows, count):
+    """Sum of the ``rows (N, n)`` that carry the same number in ``index (N,)``; ``-> (count, n)``.
+
+    ``total[index] += rows`` would keep one of several. Entry by entry in one long vector, because NumPy is
+    four times quicker there than with whole rows.
+    """
+    xp, n = array_module(rows), rows.shape[1]
+    total = xp.zeros(count * n, rows.dtype)
+    places = index.astype("int64")[:, None] * n + xp.arange(n)  # (N, n); a small integer type would overflow
+    xp.add.at(total, places.reshape(-1), rows.reshape(-1))
+    return total.reshape(count, n)
+
+
 def to_numpy(array) -> np.ndarray:
     """Device or host array -> NumPy array. The one deliberate synchronisation point."""
     return array.get() if hasattr(array, "get") else np.asarray(array)

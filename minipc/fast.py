@@ -28,7 +28,7 @@ def applies(net, params, x, y, Pi, record_every, tolerance) -> bool:
         and tolerance is None
         and y is not None
         and all(value is None for value in Pi)
-        and all(type(block) is Dense for block in net.blocks)
+        and all(type(block) is Dense and block.bias and block.scale == 1 for block in net.blocks)
         and all(value.dtype.kind == "f" for value in (x, y))
         and all(value.dtype.kind == "f" for p in params for value in p.values())
     )

@@ -72,7 +72,8 @@ def check_precision(net, params, precision):
 
     ``precision`` is None, or a list of L entries, one a block: None, a positive number, the positive
     diagonal (an array of the shape of a state), or a symmetric positive definite ``(n[l], n[l])``. The
-    cross-entropies have no output precision, their last entry is None. Matrices are checked on the host, once a call.
+    cross-entropies have no output precision, their last entry is None. Matrices are checked on the host, once
+    a call.
     """
     L = len(net.blocks)
     if precision is None:

@@ -12,9 +12,9 @@ import numpy as np  # host only: random numbers and files
 
 from .arguments import check_count, check_params, check_word, float_dtype, generator, prepare_input
 from .backend import Array, array_module, to_numpy
-from .blocks import BLOCKS
 from .files import replacing
 from .functions import LOSSES
+from .registry import BLOCKS, build
 
 FORMAT = 2  # of the files that Network.save writes
 
@@ -164,7 +164,7 @@ class Network:
             header = json.loads(str(arrays.pop("header")))
             if header["format"] != FORMAT:
                 raise ValueError(f"its format is {header['format']!r}, this version reads {FORMAT}")
-            blocks = [BLOCKS[name](**config) for name, config in header["blocks"]]
+            blocks = [build(name, config) for name, config in header["blocks"]]
             net = cls(blocks, loss=header["loss"], input_shape=tuple(header["input_shape"]))
             params = [{k: arrays[f"{l}.{k}"] for k in b.shapes} for l, b in enumerate(net.blocks, start=1)]
         except FileNotFoundError:

@@ -26,6 +26,14 @@ id       equation, entry by entry                                               
 (ePC.4)  dE/de_l[b,i] = sum_j Pi_l[i,j] e_l[b,j] - d_l[b,i]                      epc_error_gradient
 (ePC.5)  e_l <- e_l - step_size dE/de_l, all layers from the same old e          epc_infer
 =======  ======================================================================  ===========================
+(CONV.1)  a[b,o,y,x] = sum_{c,i,j} W[o,c,i,j] s[b,c,ty+i-p,tx+j-p] + b[o]        convolution
+(CONV.2)  ds[b,c,h,w] = the sum of W[o,c,i,j] v[b,o,y,x] over ty+i-p = h, ...    convolution_sums
+(CONV.3)  dW[o,c,i,j] = sum_{b,y,x} v[b,o,y,x] s[b,c,ty+i-p,tx+j-p]              convolution_sums
+(POOL.1)  mu[b,c,y,x] = max_{i,j} s[b,c,ty+i,tx+j]; (POOL.2): the first one      max_pool
+(POOL.3)  mu[b,c,y,x] = sum_{i,j} s[b,c,ty+i,tx+j] / k^2; (POOL.4)               mean_pool
+(EMB.2)   dW[k,i] = sum over b with s[b] = k of v[b,i]                           embedding_sums
+(LN.1)    mu[b,i] = gamma[i] (s[b,i] - m[b]) / sqrt(var[b] + eps) + beta[i]      layer_norm
+(BN.1)    the same with m[c], var[c] over samples and pixels                     batch_norm
 
 The optimiser steps are plain gradient descent and Adam (Kingma & Ba 2015).
 
@@ -299,6 +307,99 @@ def output_error(loss, yhat, y, Pi=None):
     else:
         raise ValueError(f'loss must be "mse", "cross_entropy" or "binary_cross_entropy"; got {loss!r}')
     return xi
+
+
+# Blocks on images (B, C, H, W), without activation; normalisation; rows by index
+
+
+def image_size(n, kernel_size, stride, padding=0):
+    """Number of windows: floor((n + 2 p - k) / t) + 1."""
+    return (n + 2 * padding - kernel_size) // stride + 1
+
+
+def convolution(W, bias, s, stride, padding):
+    """a (B, C_out, Ho, Wo) from W (C_out, C, k, k), bias (C_out,), s (B, C, H, W), (CONV.1)."""
+    (B, C, H, width), (C_out, _, k, _) = s.shape, W.shape
+    a = np.zeros((B, C_out, image_size(H, k, stride, padding), image_size(width, k, stride, padding)))
+    for b, o, y, x in np.ndindex(a.shape):
+        a[b, o, y, x] = bias[o]
+        for c, i, j in np.ndindex(C, k, k):
+            h, w = stride * y + i - padding, stride * x + j - padding
+            if 0 <= h < H and 0 <= w < width:  # beyond the border s is zero
+                a[b, o, y, x] += W[o, c, i, j] * s[b, c, h, w]  # (CONV.1)
+    return a
+
+
+def convolution_sums(W, s, v, stride, padding):
+    """(ds (B, C, H, W), dW (C_out, C, k, k), db (C_out,)) of v (B, C_out, Ho, Wo), (CONV.2), (CONV.3)."""
+    (_, C, H, width), (C_out, _, k, _) = s.shape, W.shape
+    ds, dW, db = np.zeros(s.shape), np.zeros(W.shape), np.zeros(C_out)
+    for b, o, y, x in np.ndindex(v.shape):
+        db[o] += v[b, o, y, x]  # (CONV.3)
+        for c, i, j in np.ndindex(C, k, k):
+            h, w = stride * y + i - padding, stride * x + j - padding
+            if 0 <= h < H and 0 <= w < width:
+                ds[b, c, h, w] += W[o, c, i, j] * v[b, o, y, x]  # (CONV.2)
+                dW[o, c, i, j] += s[b, c, h, w] * v[b, o, y, x]  # (CONV.3)
+    return ds, dW, db
+
+
+def max_pool(s, v, kernel_size, stride):
+    """(mu (B, C, Ho, Wo), ds (B, C, H, W) of v); of several equal pixels the first counts, (POOL.1), (POOL.2)."""
+    mu, ds = np.zeros(v.shape), np.zeros(s.shape)
+    for b, c, y, x in np.ndindex(v.shape):
+        winner = None
+        for i, j in np.ndindex(kernel_size, kernel_size):
+            h, w = stride * y + i, stride * x + j
+            if winner is None or s[b, c, h, w] > s[b, c, winner[0], winner[1]]:
+                winner = h, w
+        mu[b, c, y, x] = s[b, c, winner[0], winner[1]]  # (POOL.1)
+        ds[b, c, winner[0], winner[1]] += v[b, c, y, x]  # (POOL.2)
+    return mu, ds
+
+
+def mean_pool(s, v, kernel_size, stride):
+    """(mu (B, C, Ho, Wo), ds (B, C, H, W) of v), (POOL.3), (POOL.4)."""
+    mu, ds = np.zeros(v.shape), np.zeros(s.shape)
+    for b, c, y, x in np.ndindex(v.shape):
+        for i, j in np.ndindex(kernel_size, kernel_size):
+            h, w = stride * y + i, stride * x + j
+            mu[b, c, y, x] += s[b, c, h, w] / kernel_size**2  # (POOL.3)
+            ds[b, c, h, w] += v[b, c, y, x] / kernel_size**2  # (POOL.4)
+    return mu, ds
+
+
+def embedding_sums(s, v, vocabulary):
+    """dW (vocabulary, n) of v (B, n) for indices s (B,), (EMB.2)."""
+    dW = np.zeros((vocabulary, v.shape[1]))
+    for b, i in np.ndindex(v.shape):
+        dW[s[b], i] += v[b, i]  # (EMB.2)
+    return dW
+
+
+def layer_norm(gamma, beta, s, eps):
+    """mu (B, n), (LN.1)."""
+    B, n = s.shape
+    mu = np.zeros((B, n))
+    for b in range(B):
+        mean = sum(s[b, i] for i in range(n)) / n
+        var = sum((s[b, i] - mean) ** 2 for i in range(n)) / n
+        for i in range(n):
+            mu[b, i] = gamma[i] * (s[b, i] - mean) / math.sqrt(var + eps) + beta[i]  # (LN.1)
+    return mu
+
+
+def batch_norm(gamma, beta, s, eps):
+    """mu (B, C, H, W), (BN.1)."""
+    B, C, H, width = s.shape
+    mu = np.zeros(s.shape)
+    for c in range(C):
+        pixels = [(b, h, w) for b in range(B) for h in range(H) for w in range(width)]
+        mean = sum(s[b, c, h, w] for b, h, w in pixels) / len(pixels)
+        var = sum((s[b, c, h, w] - mean) ** 2 for b, h, w in pixels) / len(pixels)
+        for b, h, w in pixels:
+            mu[b, c, h, w] = gamma[c] * (s[b, c, h, w] - mean) / math.sqrt(var + eps) + beta[c]  # (BN.1)
+    return mu
 
 
 # Backprop

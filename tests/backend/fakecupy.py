@@ -26,6 +26,7 @@ ABSENT_METHODS = frozenset("ctypes getfield resize setfield setflags to_device".
 NO_KEYWORD = {"einsum": {"out", "order", "casting"}}  # of one function
 NO_UFUNC_KEYWORD = {"where", "order", "subok", "signature", "axes", "axis", "keepdims"}
 NO_REDUCTION_KEYWORD = {"where", "initial"}
+WITH_AT = frozenset("add subtract maximum minimum".split())  # the ufuncs that scatter with repeated indices
 REDUCTIONS = frozenset("sum prod max min mean all any argmax argmin".split())
 _syncs = 0
 
@@ -200,6 +201,8 @@ class _Module(types.ModuleType):
                 raise TypeError(f"cupy.{name}: lists are not accepted")
             return _call(function, name, args, kwargs, forbidden | NO_KEYWORD.get(name, set()))
 
+        if name in WITH_AT:
+            call.at = lambda *args: _call(function.at, f"{name}.at", args, {})
         return call
 
 

@@ -26,6 +26,9 @@ LEAKS = {
     "np.einsum": lambda x, xp: np.einsum("bi->b", x),
     "np.linalg.norm": lambda x, xp: np.linalg.norm(x),
     "np.add.at": lambda x, xp: np.add.at(np.zeros(3), [0], x[0]),
+    "xp.add.at(host)": lambda x, xp: xp.add.at(np.zeros(3), xp.asarray([0, 0]), x[0, :2]),
+    "xp.add.at(host index)": lambda x, xp: xp.add.at(xp.zeros(3), np.array([0, 0]), x[0, :2]),
+    "xp.multiply.at": lambda x, xp: xp.multiply.at(xp.zeros(3), xp.asarray([0, 0]), x[0, :2]),
     "np.asarray(x)": lambda x, xp: np.asarray(x),
     "np.array([x])": lambda x, xp: np.array([x, x]),
     "x[...] = host": lambda x, xp: x.__setitem__(..., np.zeros(x.shape)),
@@ -124,6 +127,13 @@ def test_in_place_operations_and_out_change_the_array(fake_device):
     expected = np.tanh(2 * (HOST + 1))
     expected[:, ::2] *= 3
     assert np.array_equal(out.get(), expected)
+
+
+def test_repeated_indices_add_up(fake_device):
+    """As ``ufunc.at`` of CuPy does."""
+    total = fake_device.zeros(3)
+    fake_device.add.at(total, fake_device.asarray([2, 0, 2]), fake_device.asarray(HOST[0]))
+    assert np.array_equal(total.get(), [2.0, 0.0, 4.0])
 
 
 def test_the_host_keeps_its_own_array(fake_device):

@@ -10,7 +10,9 @@ import tokenize
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGE, REFERENCE = ROOT / "minipc", ROOT / "reference"
 EQUATIONS = (REFERENCE / "equations.md").read_text(encoding="utf-8")
-ID = re.compile(r"\b(?:ACT|LOSS|INIT|BP|JVP|sPC|ePC|EPS|LIN|SGD|ADAM|CHK|MOM|ZIL|FPA)\.\d+\b")
+ID = re.compile(
+    r"\b(?:ACT|LOSS|INIT|BP|JVP|CONV|POOL|EMB|RES|LN|BN|sPC|ePC|EPS|LIN|SGD|ADAM|CHK|MOM|ZIL|FPA)\.\d+\b"
+)
 RANGE = re.compile(rf"({ID.pattern})-({ID.pattern})")
 
 

@@ -16,17 +16,20 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "functions": 1,
     "data": 2,
     "blocks": 2,
-    "fast": 3,
-    "network": 3,
-    "inference": 4,
-    **dict.fromkeys(["backprop", "spc", "epc", "optim"], 5),
-    **dict.fromkeys(["variants", "dag"], 6),  # they stand on spc and epc
-    **dict.fromkeys(["train", "check", "mistakes", "plotting"], 6),
-    "verify": 7,
-    "tour": 8,
-    "__main__": 9,
+    **dict.fromkeys(["convolution", "normalisation", "fast"], 3),
+    "residual": 4,
+    "registry": 5,
+    "network": 6,
+    "architectures": 7,
+    "inference": 7,
+    **dict.fromkeys(["backprop", "spc", "epc", "optim"], 8),
+    **dict.fromkeys(["variants", "dag"], 9),  # they stand on spc and epc
+    **dict.fromkeys(["train", "check", "mistakes", "plotting"], 9),
+    "verify": 10,
+    "tour": 11,
+    "__main__": 12,
 }
-ALGORITHMS = ("functions", "backprop", "spc", "epc", "variants", "dag", "optim")
+ALGORITHMS = ("functions", "convolution", "residual", "backprop", "spc", "epc", "variants", "dag", "optim")
 MAY_IMPORT = {
     "matplotlib": {"plotting"},
     "tqdm": {"train"},
@@ -78,7 +81,7 @@ def test_imports_run_one_way(name):
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_algorithms_do_not_import_numpy(name):
     """Their arrays are NumPy's or CuPy's; only ``backend`` knows which."""
-    assert imported(modules()[name]) <= {"collections", "dataclasses", "math", "typing", "warnings"}
+    assert imported(modules()[name]) <= {"collections", "dataclasses", "functools", "math", "typing", "warnings"}
 
 
 def test_only_the_ground_floor_names_cupy():

@@ -18,9 +18,10 @@ from reference import autograd_oracles as ad
 from reference import index_loops as loops
 from reference.problems import make
 
+from .block_battery import BLOCK_CHECKS
 from .checks import leaves, worst_error
 
-CHECKS = {}
+CHECKS = dict(BLOCK_CHECKS)
 LAM, N = 0.05, 3  # step size and steps of the checks of inference
 ADAM = {"learning_rate": 0.1, "b1": 0.8, "b2": 0.9, "eps": 0.05}  # eps large enough to be seen
 

@@ -36,7 +36,7 @@ CASES = {
     "init unknown": (
         lambda: pc.Dense(3, 2, init="zero"),
         ValueError,
-        "init of a Dense block must be one of xavier, kaiming, orthogonal; got 'zero'",
+        "init of a Dense block must be one of xavier, kaiming, orthogonal, normal; got 'zero'",
     ),
     "gain 0": (
         lambda: pc.Dense(3, 2, gain=0),
@@ -68,12 +68,12 @@ CASES = {
     "a class for a block": (
         lambda: pc.Network([pc.Dense]),
         TypeError,
-        r"block 1 must be a block \(Dense\), got <class",
+        r"block 1 must be a block \(Dense, Conv2d, .*\), got <class",
     ),
     "sizes for a block": (
         lambda: pc.Network([(3, 2)]),
         TypeError,
-        r"block 1 must be a block \(Dense\), got \(3, 2\)",
+        r"block 1 must be a block \(Dense, Conv2d, .*\), got \(3, 2\)",
     ),
     "widths do not fit": (
         lambda: pc.Network([pc.Dense(3, 2), pc.Dense(3, 2)]),

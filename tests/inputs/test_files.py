@@ -85,9 +85,11 @@ FOREIGN = {
     "a pickled array": with_a_pickle,
     "a pickled header": lambda path: np.savez(path, header=np.array(Trap(), object)),
     "a header of another kind": lambda path: np.savez(path, header=np.array("[]")),
-    "an unknown block": with_header(blocks=[["Conv2d", {}]]),
+    "an unknown block": with_header(blocks=[["Conv3d", {}]]),
     "an unknown loss": with_header(loss="nll"),
-    "an unknown option": with_header(blocks=[["Dense", {"n_in": 4, "n_out": 3, "bias": False}]]),
+    "an unknown option": with_header(blocks=[["Dense", {"n_in": 4, "n_out": 3, "dropout": 0.5}]]),
+    "an unknown block inside of a block": with_header(blocks=[["Residual", {"blocks": [["Conv3d", {}]]}]]),
+    "half a block inside of a block": with_header(blocks=[["Residual", {"blocks": [["Flatten"]]}]]),
     "a later format": with_header(format=99),
     "an array missing": without_an_array,
 }

@@ -17,7 +17,10 @@ SHAPES = {  # with distinct widths these do not run at all
     "W is not transposed": "matmul",
     "phi' sits one layer off, before W instead of after it (pre form)": "broadcast",
 }
-RULES = ("backprop", "blocks", "dag", "epc", "functions", "inference", "optim", "spc", "train", "variants")
+RULES = (
+    *("architectures", "backend", "blocks", "convolution", "normalisation", "residual"),
+    *("backprop", "dag", "epc", "functions", "inference", "optim", "spc", "train", "variants"),
+)
 
 
 @pytest.mark.parametrize("name", MISTAKES)

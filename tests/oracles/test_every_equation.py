@@ -8,7 +8,7 @@ import math
 import pytest
 from helpers.battery import CHECKS
 from helpers.checks import assert_live, assert_same, worst_error
-from helpers.strategies import problems
+from helpers.strategies import fewer, problems
 from hypothesis import given, target
 
 import minipc
@@ -17,13 +17,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::minipc.InferenceWarning")  # fi
 
 INFERENCE = ("sPC", "ePC", "EPS", "MOM", "ZIL", "FPA")  # these equations need a hidden layer
 LIGHT = ("ACT", "LOSS", "SGD", "ADAM")  # these are checked together
+BLOCKS = ("CONV", "POOL", "EMB", "RES", "LN", "BN", "sPC.18", "sPC.19")  # these bring their own sizes
 
 
 def by_check(families):
     """The checks of these families: one parameter for each function, named by its equations."""
     names = {}
     for equation, function in CHECKS.items():
-        if equation.startswith(families):
+        if equation.startswith(families) and not (equation in BLOCKS and families is INFERENCE):
             names.setdefault(function, []).append(equation)
     return pytest.mark.parametrize("check", [pytest.param(f, id=" ".join(ids)) for f, ids in names.items()])
 
@@ -54,6 +55,14 @@ def test_blocks_and_backprop(check, p):
     search(agree(check, p))
 
 
+@by_check(BLOCKS)
+@given(p=problems(depth=(1, 1)))
+@fewer(10)
+def test_blocks_with_their_own_sizes(check, p):
+    """The problem seeds their arrays. ``test_blocks.py`` has more about them."""
+    search(agree(check, p))
+
+
 @by_check(INFERENCE)
 @given(p=problems())
 def test_predictive_coding(check, p):
@@ -63,4 +72,4 @@ def test_predictive_coding(check, p):
 
 def test_every_check_runs():
     """No family of equations is forgotten here."""
-    assert all(equation.startswith((*LIGHT, "BP", "JVP", *INFERENCE)) for equation in CHECKS)
+    assert all(equation.startswith((*LIGHT, "BP", "JVP", *BLOCKS, *INFERENCE)) for equation in CHECKS)

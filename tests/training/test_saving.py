@@ -15,10 +15,16 @@ from minipc.functions import ACTIVATIONS, LOSSES
 from training.problem import NET, PARAMS, flat
 
 BLOCKS = [
-    pc.Dense(3, 3, activation, form, init, gain)
+    pc.Dense(3, 3, activation, form, init, gain, bias, scale)
     for activation in ACTIVATIONS
     for form in FORMS
-    for init, gain in zip(INITIALISATIONS, (0.5, 1.0, 2**0.5), strict=True)
+    for init, gain, bias, scale in zip(
+        INITIALISATIONS,
+        (0.5, 1.0, 2**0.5, 1.0),
+        (True, True, True, False),
+        (1.0, 1.0, 1.0, 3**-0.5),
+        strict=True,
+    )
 ]
 
 

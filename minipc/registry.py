@@ -1,0 +1,25 @@
+"""Every block by its name, and how a saved one is built again."""
+
+from .blocks import Dense, Embedding, Flatten
+from .convolution import AvgPool2d, Conv2d, MaxPool2d
+from .normalisation import BatchNorm2d, LayerNorm
+from .residual import Residual
+
+_ALL = (Dense, Conv2d, MaxPool2d, AvgPool2d, Flatten, Embedding, Residual, LayerNorm, BatchNorm2d)
+BLOCKS = {block.__name__: block for block in _ALL}
+
+
+def build(name, config):
+    """The block of this name with these arguments, as ``type(block).__name__`` and ``block.config()`` gave them.
+
+    Blocks inside of blocks are [name, config] pairs. Raises a KeyError for an unknown name, and whatever the
+    block raises for arguments that are wrong.
+
+    Examples
+    --------
+    >>> build("Residual", {"blocks": [["Dense", {"n_in": 2, "n_out": 2}]]}).blocks[0].n_out
+    2
+    """
+    if "blocks" in config:
+        config = {**config, "blocks": [build(*inner) for inner in config["blocks"]]}
+    return BLOCKS[name](**config)
