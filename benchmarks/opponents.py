@@ -6,8 +6,8 @@ sPC: N steps from the feedforward pass, errors at the final states, local weight
 ePC: N fixed steps from zero errors (ePC.5), (ePC.6). The input's prediction is computed once.
 """
 
-SPC = {"steps": 20, "lam": 0.05}
-EPC = {"steps": 5, "lam": 0.01}
+SPC = {"steps": 20, "lam": 0.1}
+EPC = {"steps": 5, "lam": 0.001}
 
 
 def jax_programs(params, x, y):

@@ -38,16 +38,16 @@ class Layer:
     """One Dense block on columns: arrays are (n, B), results go into buffers of this layer.
 
     ``tape`` is that of the block's forward pass at the start: the prediction that is there from the beginning.
+    ``room(name, shape)`` gives a buffer; those of one name and shape are one and the same.
     """
 
-    def __init__(self, block, p, tape, B):
-        self.xp = xp = array_module(p["W"])
-        self.W, self.post = p["W"], block.form == "post"
-        self.name, self.act = block.activation, ACTIVATIONS[block.activation]
-        self.b = xp.empty((block.n_out, B), self.W.dtype)
+    def __init__(self, block, p, tape, room, l, keep):
+        self.xp, self.W, self.post = array_module(p["W"]), p["W"], block.form == "post"
+        self.name, self.act, B = block.activation, ACTIVATIONS[block.activation], len(tape.s)
+        self.b = room(f"b {l}", (block.n_out, B))
         self.b[...] = p["b"][:, None]
-        self.up, self.back = xp.empty_like(self.b), xp.empty_like(self.b)
-        self.down = xp.empty((block.n_in, B), self.W.dtype)
+        self.up, self.back = room(f"up {l if keep else ''}", self.b.shape), room("back", self.b.shape)
+        self.down = room(f"down {l % 2}", (block.n_in, B))  # read while the next one is written
         self.a, self.r = tape.a.T, tape.r.T  # argument and value of phi
 
     def predict(self, s):
@@ -87,10 +87,22 @@ class Layer:
         return self.xp.multiply(v, self.act.dphi(self.a, self.r), out=out)
 
 
-def layers(net, params, tape, B):
-    """[None, None, layer 2, ..., layer L]: the first prediction never changes."""
-    blocks = zip(net.blocks[1:], params[1:], tape[2:], strict=True)
-    return [None, None, *(Layer(block, p, t, B) for block, p, t in blocks)]
+def layers(net, params, tape, keep):
+    """[None, None, layer 2, ..., layer L]: the first prediction never changes.
+
+    ``keep``: are the predictions of all layers needed at the same time? Buffers that are not are shared, so that
+    they stay in the cache.
+    """
+    found, buffers, W = [None, None], {}, params[-1]["W"]
+
+    def room(name, shape):
+        if (name, shape) not in buffers:
+            buffers[name, shape] = array_module(W).empty(shape, W.dtype)
+        return buffers[name, shape]
+
+    for l, (block, p) in enumerate(zip(net.blocks[1:], params[1:], strict=True), start=2):
+        found.append(Layer(block, p, tape[l], room, l, keep))
+    return found, room
 
 
 def columns(v):
@@ -104,7 +116,7 @@ def spc_steps(net, params, s, y, now, first, steps, lam, *, feedforward):
     ``first`` is the forward pass of block 1. ``feedforward``: is ``s`` the feedforward pass?
     """
     xp, L = array_module(s[0]), len(net.blocks)
-    f, start = layers(net, params, now.tape, len(s[0])), [*(v.T for v in s), now.yhat.T]
+    (f, _), start = layers(net, params, now.tape, keep=False), [*(v.T for v in s), now.yhat.T]
     S, eps = [None, *(columns(v) for v in s[1:])], [None, *(xp.empty_like(v.T) for v in s[1:])]
     mu1, y = columns(first[0]), columns(y).T
     for k in range(steps):
@@ -131,14 +143,18 @@ class ErrorDescent:
 
     def __init__(self, net, params, e, y, at, first, lam):
         self.xp, self.L, self.loss = array_module(first[0]), len(net.blocks), net.loss
-        self.f = layers(net, params, at.tape, len(first[0]))
+        self.f, room = layers(net, params, at.tape, keep=True)
         self.e, self.mu1, self.y, self.lam = (
             [None, *(columns(v) for v in e[1:])],
             columns(first[0]),
             columns(y).T,
             lam,
         )
-        self.s = [None, *(self.xp.empty_like(v) for v in self.e[1:])]
+        shared = all(block.form == "post" for block in net.blocks)  # in pre form phi' is taken at the states
+        self.s = [
+            None,
+            *(room("s" if shared else f"s {l}", v.shape) for l, v in enumerate(self.e[1:], start=1)),
+        ]
         self.xi = at.xi[self.L].T  # of the next step, if it is known
 
     def step(self, look):

@@ -173,8 +173,8 @@ def local_gradient(net, params, now):
     """
     grads = []
     for l, (block, p) in enumerate(zip(net.blocks, params, strict=True), start=1):
-        _, g = block.vjp(p, now.tape[l], now.xi[l], input=False)
-        grads.append({name: -value for name, value in g.items()})  # (sPC.6), (sPC.7)
+        _, g = block.vjp(p, now.tape[l], -now.xi[l], input=False)
+        grads.append(g)  # (sPC.6), (sPC.7)
     return grads
 
 

@@ -364,13 +364,19 @@ _TABLE = [
         "0.5 * inner(eps[-1], xi[-1])",
         "1.0 * inner(eps[-1], xi[-1])",
     ),
-    Mistake("the weight gradient has the wrong sign", "inference", "sPC.6", "{name: -value", "{name: value"),
+    Mistake(
+        "the weight gradient has the wrong sign",
+        "inference",
+        "sPC.6",
+        "-now.xi[l], input=False",
+        "now.xi[l], input=False",
+    ),
     Mistake(
         "the precision is missing in the weight gradient",
         "inference",
         "sPC.6",
-        "now.xi[l], input=False",
-        "now.eps[l], input=False",
+        "-now.xi[l], input=False",
+        "-now.eps[l], input=False",
     ),
     # --- sPC
     Mistake("the top-down term has the wrong sign", "spc", "sPC.4", "xi[l] - top_down", "xi[l] + top_down"),
