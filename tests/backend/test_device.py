@@ -81,7 +81,10 @@ def test_stays_on_the_device(name, where, fake_device):
     assert_same(actual, expected, rtol=1e-12)
     if name != "train.fit":
         on_host = sum(isinstance(Pi, np.ndarray) for Pi in p.precision or [])
-        short = where == "no precision" and name in ("epc.infer", "epc.gradient")  # the fast form asks: a short step?
+        short = where == "no precision" and name in (
+            "epc.infer",
+            "epc.gradient",
+        )  # the fast form asks: a short step?
         assert waits == call.checks + short + (on_host if call.weighs else 0)
 
 

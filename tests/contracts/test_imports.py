@@ -29,7 +29,7 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "tour": 11,
     "__main__": 12,
 }
-ALGORITHMS = ("functions", "convolution", "residual", "backprop", "spc", "epc", "variants", "dag", "optim")
+ALGORITHMS = ("functions", "residual", "architectures", "backprop", "spc", "epc", "variants", "dag", "optim")
 MAY_IMPORT = {
     "matplotlib": {"plotting"},
     "tqdm": {"train"},
@@ -81,7 +81,14 @@ def test_imports_run_one_way(name):
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_algorithms_do_not_import_numpy(name):
     """Their arrays are NumPy's or CuPy's; only ``backend`` knows which."""
-    assert imported(modules()[name]) <= {"collections", "dataclasses", "functools", "math", "typing", "warnings"}
+    assert imported(modules()[name]) <= {
+        "collections",
+        "dataclasses",
+        "functools",
+        "math",
+        "typing",
+        "warnings",
+    }
 
 
 def test_only_the_ground_floor_names_cupy():
