@@ -80,8 +80,8 @@ class Conv2d:
     """Convolution of images, Eq. (CONV.1), in the post form ``phi(W * s + b)`` or the pre form ``W * phi(s) + b``.
 
     It is a *cross-correlation*, as in every framework: ``W[o, c, i, j]`` meets the pixel i rows below and j
-    columns right of the window's corner, the kernel is not flipped. Pixels beyond the border are zeros. The
-    last rows and columns are left out where the stride does not reach them.
+    columns right of the window's corner, the kernel is not flipped. What stands beyond the border is zero, in
+    pre form after phi. The last rows and columns are left out where the stride does not reach them.
 
     Parameters
     ----------
