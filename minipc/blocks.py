@@ -29,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np  # host only: parameters are drawn here
 
-from .arguments import check_array, check_count, check_positive_number, check_values, check_word, is_number
+from .arguments import check_count, check_positive_number, check_word, is_number
 from .backend import Array, add_rows
 from .functions import ACTIVATIONS
 
@@ -271,7 +271,7 @@ class Embedding:
     """A learnt row for each index, Eq. (EMB.1): integers ``(B, *shape) -> (B, *shape, width)``.
 
     Only as the first block: indices are no numbers that inference could move, so there is no derivative with
-    respect to them.
+    respect to them. The verbs refuse an index out of range before any work; the block alone does not look.
 
     Parameters
     ----------
@@ -333,11 +333,6 @@ class Embedding:
     def init_params(self, rng, dtype) -> dict:
         """Draw ``W``; a host array of ``dtype``."""
         return {"W": (float(self.gain) * normal(rng, self.vocabulary, self.width)).astype(dtype)}
-
-    def check_input(self, x):
-        """``x`` holds indices: a TypeError if they are no integers, a ValueError if one is out of range."""
-        check_array("x", x, kinds="iu")
-        check_values([(f"x must hold indices 0..{self.vocabulary - 1}", (x >= 0) & (x < self.vocabulary), x)])
 
     def forward(self, p, s):
         """Output and tape, Eq. (EMB.1); the tape is the indices."""

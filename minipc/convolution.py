@@ -26,6 +26,8 @@ import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np  # host only: parameters are drawn here
+
 from .arguments import check_count, check_positive_number, check_word
 from .backend import Array, array_module
 from .blocks import FORMS, INITIALISATIONS, configuration
@@ -54,9 +56,9 @@ def window_count(name, shape, kernel_size, stride, padding=0):
     return height, width
 
 
-def zeros_of_images(s, v):
-    """Zeros of the shape of ``s``, of the dtype of ``v``, channels first in memory; ``(B, C, H, W)``."""
-    B, C, H, W = s.shape
+def no_image(shape, v):
+    """Zeros of this shape (B, C, H, W), to collect in; of the dtype of ``v``, channels first in memory."""
+    B, C, H, W = shape
     return array_module(v).zeros((C, B, H, W), v.dtype).transpose(1, 0, 2, 3)
 
 
@@ -78,8 +80,8 @@ class Conv2d:
     """Convolution of images, Eq. (CONV.1), in the post form ``phi(W * s + b)`` or the pre form ``W * phi(s) + b``.
 
     It is a *cross-correlation*, as in every framework: ``W[o, c, i, j]`` meets the pixel i rows below and j
-    columns right of the window's corner, the kernel is not flipped. Pixels beyond the border are zeros. The
-    last rows and columns are left out where the stride does not reach them.
+    columns right of the window's corner, the kernel is not flipped. What stands beyond the border is zero, in
+    pre form after phi. The last rows and columns are left out where the stride does not reach them.
 
     Parameters
     ----------
@@ -168,7 +170,7 @@ class Conv2d:
         shape, k = self.shapes["W"], self.kernel_size
         W = INITIALISATIONS[self.init](rng, self.out_channels, self.in_channels * k * k, window=k * k)
         W = (float(self.gain) * W).astype(dtype).reshape(shape)
-        return {"W": W, "b": W[:, 0, 0, 0] * 0}
+        return {"W": W, "b": np.zeros(self.out_channels, dtype)}
 
     def forward(self, p, s):
         """Output and tape, Eq. (CONV.1); ``s (B, C, H, W) -> mu (B, C_out, Ho, Wo)``."""
@@ -259,7 +261,7 @@ class Conv2d:
 
 
 class PoolTape(NamedTuple):
-    """What a pooling block remembers: the input (B, C, H, W) and the output (B, C, Ho, Wo)."""
+    """What a MaxPool2d block remembers: the input (B, C, H, W) and the output (B, C, Ho, Wo)."""
 
     s: Array
     mu: Array
@@ -344,7 +346,7 @@ class MaxPool2d(_Pool):
         """Pull ``v`` back to the winners, Eq. (POOL.2): ``down (B, C, H, W)`` and the empty gradient."""
         if not input:
             return None, {} if params else None
-        down = zeros_of_images(tape.s, v)
+        down = no_image(tape.s.shape, v)
         for pixels, wins in self._winners(tape):
             down[pixels] += v * wins  # (POOL.2)  added: a pixel may win in several windows
         return down, {} if params else None
@@ -355,11 +357,11 @@ class MaxPool2d(_Pool):
 
     def _winners(self, tape):
         """For each offset the pixels that it meets, and in which windows they are the first to hold the maximum."""
-        open = True  # the windows that have no winner yet
+        free = True  # the windows that have no winner yet
         for _, _, pixels in self._offsets(tape.s.shape):
             equal = tape.s[pixels] == tape.mu
-            yield pixels, equal & open
-            open = ~equal & open
+            yield pixels, equal & free
+            free = ~equal & free
 
 
 class AvgPool2d(_Pool):
@@ -390,17 +392,16 @@ class AvgPool2d(_Pool):
         return f"mean {self.kernel_size}x{self.kernel_size}"
 
     def forward(self, p, s):
-        """Output and tape, Eq. (POOL.3). Cost O(B C Ho Wo k k)."""
-        mu = self._mean(s)
-        return mu, PoolTape(s, mu)
+        """Output and tape, which is the shape of the input, Eq. (POOL.3). Cost O(B C Ho Wo k k)."""
+        return self._mean(s), s.shape
 
     def vjp(self, p, tape, v, *, input=True, params=True):
         """Spread ``v`` over its window, Eq. (POOL.4): ``down (B, C, H, W)`` and the empty gradient."""
         if not input:
             return None, {} if params else None
-        down = zeros_of_images(tape.s, v)
+        down = no_image(tape, v)
         share = v * (1 / self.kernel_size**2)
-        for _, _, pixels in self._offsets(tape.s.shape):
+        for _, _, pixels in self._offsets(tape):
             down[pixels] += share  # (POOL.4)  added: windows may overlap
         return down, {} if params else None
 

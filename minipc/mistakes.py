@@ -229,7 +229,7 @@ _TABLE = [
         "every pixel that equals the maximum gets the whole derivative",
         "convolution",
         "POOL.2",
-        "yield pixels, equal & open",
+        "yield pixels, equal & free",
         "yield pixels, equal",
     ),
     Mistake(

@@ -86,6 +86,8 @@ class Network:
         for l, block in enumerate(blocks, start=1):
             if type(block).__name__ not in BLOCKS:
                 raise TypeError(f"block {l} must be a block ({', '.join(BLOCKS)}), got {block!r}")
+            if l > 1 and getattr(block, "integer_input", False):
+                raise ValueError(f"block {l} takes integers, so it must be the first block; got {block!r}")
         check_word("loss", loss, LOSSES)
         self.blocks, self.loss = list(blocks), LOSSES[loss]
         self.shapes = [_input_shape(blocks[0], input_shape)]

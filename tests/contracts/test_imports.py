@@ -29,7 +29,7 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "tour": 11,
     "__main__": 12,
 }
-ALGORITHMS = ("functions", "convolution", "residual", "backprop", "spc", "epc", "variants", "dag", "optim")
+ALGORITHMS = ("functions", "residual", "architectures", "backprop", "spc", "epc", "variants", "dag", "optim")
 MAY_IMPORT = {
     "matplotlib": {"plotting"},
     "tqdm": {"train"},

@@ -93,7 +93,7 @@ RESIDUALS = {
     ),
     "residual, batch norm inside": Case(
         "Residual",
-        {"blocks": [["BatchNorm2d", {"channels": 2}], ["MaxPool2d", {"kernel_size": 1}]], "skip": 0.4},
+        {"blocks": [["BatchNorm2d", {"channels": 2}], ["MaxPool2d", {"kernel_size": 1}]], "skip": 1.6},
         (2, 3, 4),
         ("RES",),
     ),
@@ -163,6 +163,8 @@ def setting(case, engine, seed=0, B=3):
             p_dot[name] = 0 * p_dot[name]  # no weights: no tangent
         if last == "W" and p[name].ndim > 1:
             p[name] = p[name] / p[name][0].size ** 0.5
+    if "relu" in case.config.get("activation", ""):
+        p["b"] = abs(p["b"]) + 0.5  # so that no channel is dead
     if case.name == "Embedding":
         s, s_dot = rng.integers(0, case.config["vocabulary"], (B + 2, *case.in_shape)), None
         s[:2] = 1  # an index that is met more than once

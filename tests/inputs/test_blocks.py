@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import minipc as pc
+from minipc import backprop, epc, spc
 from minipc.registry import build
 
 COUNT = "must be an integer, got"
@@ -183,6 +184,11 @@ BUILD = {
         ValueError,
         "activation of a Dense block .*'swish'",
     ),
+    "Embedding in the middle": (
+        lambda: pc.Network([pc.Dense(3, 2), pc.Embedding(3, 2), pc.Flatten()]),
+        ValueError,
+        "block 2 takes integers, so it must be the first block; got Embedding",
+    ),
     "an unknown name": (lambda: build("Conv3d", {}), KeyError, "Conv3d"),
     "an unknown option": (lambda: build("MaxPool2d", {"size": 2}), TypeError, "size"),
     "an unknown name inside": (lambda: build("Residual", {"blocks": [["Conv3d", {}]]}), KeyError, "Conv3d"),
@@ -239,14 +245,18 @@ FIT = {
 }
 INDICES = {
     "too large": (np.array([[0, 1], [4, 2]]), ValueError, r"x must hold indices 0\.\.3; got 4 in sample 1"),
-    "negative": (np.array([0, -1]), ValueError, r"x must hold indices 0\.\.3; got -1 in sample 1"),
-    "floats": (np.array([0.0, 1.0]), TypeError, "x must hold integers, indices of an Embedding, got float64"),
+    "negative": (np.array([[0, 1], [1, -1]]), ValueError, r"x must hold indices 0\.\.3; got -1 in sample 1"),
+    "floats": (
+        np.array([[0.0, 1.0]]),
+        TypeError,
+        "x must hold integers, indices of an Embedding, got float64",
+    ),
     "booleans": (
         np.array([True, False]),
         TypeError,
         "x must hold integers, indices of an Embedding, got bool",
     ),
-    "a list": ([0, 1], TypeError, "x must be a NumPy or CuPy array, got list"),
+    "a list": ([[0, 1]], TypeError, "x must be a NumPy or CuPy array, got list"),
 }
 
 
@@ -266,18 +276,23 @@ def test_samples_that_do_not_fit_are_refused(name):
         block.out_shape(shape)
 
 
+EMBEDDED = pc.Network([pc.Embedding(4, 2), pc.Flatten(), pc.Dense(4, 2)], input_shape=(2,))
+
+
 @pytest.mark.parametrize("name", INDICES)
-def test_bad_indices_are_refused(name):
+@pytest.mark.parametrize("rule", [backprop, spc, epc])
+def test_bad_indices_are_refused(name, rule):
     """NumPy would take -1 for the last row, and CuPy wraps whatever it is given."""
     x, error, message = INDICES[name]
     with pytest.raises(error, match=message):
-        pc.Embedding(4, 2).check_input(x)
+        rule.gradient(EMBEDDED, EMBEDDED.init(), x, np.zeros((2, 2)))
 
 
 def test_good_indices_pass():
-    """Any integer type, any shape."""
-    for kind in ("int8", "uint8", "int64"):
-        assert pc.Embedding(4, 2).check_input(np.array([[0, 3], [2, 1]], kind)) is None
+    """Any integer type, all the same."""
+    x = np.array([[0, 3], [2, 1]])
+    outputs = [EMBEDDED.forward(EMBEDDED.init(), x.astype(kind)) for kind in ("int8", "uint8", "int64")]
+    assert all(np.array_equal(output, outputs[0]) for output in outputs)
 
 
 def test_an_embedding_has_no_derivative_by_its_input():

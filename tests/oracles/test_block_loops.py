@@ -119,6 +119,9 @@ def test_embedding_rows_add_up():
     _, grads = block.vjp(p, block.forward(p, s)[1], v, input=False)
     assert_same(grads["W"], loops.embedding_sums(s, v, 5), RTOL)
     assert not grads["W"][[1, 3]].any()
+    still = block.jvp(p, s, None)  # no tangent of anything
+    assert still.shape == v.shape
+    assert not still.any()
     for kind in ("int8", "uint16", "int64"):
         again = block.vjp(p, s.astype(kind), v, input=False)[1]["W"]
         assert np.array_equal(again, grads["W"])
