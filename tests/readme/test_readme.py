@@ -43,6 +43,12 @@ def test_the_training_example_runs():
     printed(code + "\nassert history['validation_accuracy'][-1] > 0.7")
 
 
+def test_the_image_network_gives_the_gradient_that_it_says():
+    """The third block, after the second one's data."""
+    code = "import minipc as pc\nd = pc.data.digits('float32')\n" + PYTHON[2]
+    assert printed(code) == ["True"]
+
+
 def test_the_proof_table_lists_every_claim():
     """Ids, tolerances and texts of the README's table are those of ``verify``."""
     block = next(text for text in OUTPUT if text.startswith("id "))
