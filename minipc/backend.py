@@ -16,6 +16,12 @@ INSTALL_HINT = (
 )
 
 
+# glibc hands idle memory back to the system once it exceeds twice the largest array freed so far, and then gets
+# it again, page by page, in the next call: 2 ms a call of 4 on a net of 20 layers (benchmarks/spatial.py). An array that
+# is allocated, never written to and freed raises that limit; it costs no memory, and elsewhere it does nothing.
+np.empty(31 << 20, np.uint8)
+
+
 def array_module(*arrays):
     """Return ``cupy`` if any argument is a CuPy array, else ``numpy``.
 

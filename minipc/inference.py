@@ -191,8 +191,9 @@ def dot(u, v, like):
 
 def inner(u, v):
     """Inner product of each sample, ``(B, ...), (B, ...) -> (B,)``; complex numbers are not conjugated."""
-    n = len(u)
-    return array_module(u).einsum("ib,ib->b", u.reshape(n, -1).T, v.reshape(n, -1).T)
+    if u.ndim > 2:
+        u, v = u.reshape(len(u), -1), v.reshape(len(v), -1)
+    return array_module(u).einsum("bi,bi->b", u, v)
 
 
 def by_sample(factor, v):
