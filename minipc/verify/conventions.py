@@ -1,0 +1,54 @@
+"""Claims: what is clamped, what is summed, what a sample may see of the others."""
+
+import numpy as np
+
+from .. import epc, mistakes, spc
+from .setting import claim, make, network, rel
+
+
+@claim("S35", "sPC.2, sPC.4", "output free: the feedforward pass has E = 0 and no gradient", "identity", 0)
+def s35(rng):
+    p = make(rng)
+    net = network(p)
+    s = spc.feedforward(net, p.params, p.x)
+    e = epc.feedforward(net, p.params, p.x)
+    values = [
+        spc.energy(net, p.params, s, None, p.precision),
+        epc.energy(net, p.params, e, p.x, None, p.precision),
+        *spc.activity_gradient(net, p.params, s, None, p.precision)[1:],
+        *epc.error_gradient(net, p.params, e, p.x, None, p.precision)[1:],
+    ]
+    return max(float(np.abs(v).max()) for v in values), float(
+        spc.energy(net, p.params, s, p.y, p.precision).min()
+    )
+
+
+@claim(
+    "S36",
+    "sPC.5, sPC.6",
+    "three copies of a sample: three times the gradient, the same states",
+    "identity",
+    1e-12,
+)
+def s36(rng):
+    p = make(rng, loss="mse")
+    p = p._replace(y=p.y + network(p).forward(p.params, p.x))  # an output error of order one
+
+    def deviation(rule, engine=None, **options):
+        net = network(p, engine)
+        one = rule.gradient(net, p.params, p.x[:1], p.y[:1], p.precision, **options)
+        x, y = np.repeat(p.x[:1], 3, axis=0), np.repeat(p.y[:1], 3, axis=0)
+        three = rule.gradient(net, p.params, x, y, p.precision, **options)
+        top = rel(three.errors[-2], np.repeat(one.errors[-2], 3, axis=0))  # of the layer that moves first
+        same = [rel(a, np.repeat(b, 3, axis=0)) for a, b in zip(three.states, one.states, strict=True)]
+        g, expected = (np.concatenate([v.ravel() for q in r.grads for v in q.values()]) for r in (three, one))
+        size = np.linalg.norm(3 * expected) + 1e-3 * sum(
+            (s * s).sum() for s in three.states
+        )  # errors times states
+        difference = np.linalg.norm(g - 3 * expected) / size
+        return max(difference, *same), top
+
+    wrong = mistakes.load("the energy is a batch mean during inference")
+    fixed = {"inference_steps": 5, "step_size": 0.1}
+    error = max(deviation(spc, **fixed)[0], deviation(epc, inference_steps=5)[0])
+    return error, deviation(wrong.spc, wrong, **fixed)[1]

@@ -1,0 +1,66 @@
+"""Claims: the gradients that are derived by hand are derivatives of the loss and of the energy."""
+
+from .. import backprop, epc, mistakes, spc
+from .setting import ad, claim, make, network, oracle, rel
+
+
+@claim("S01", "BP.1-BP.6", "backprop is the gradient of the loss", "autograd", 1e-12)
+def s01(rng):
+    p = make(rng)
+    error = rel(
+        backprop.gradient(network(p), p.params, p.x, p.y),
+        oracle(ad.loss_gradient, p, p.x, p.y, precision=False),
+    )
+    q, wrong = (
+        make(rng, sizes=(3, 5, 5, 5, 5), form="post", activation="tanh"),
+        mistakes.load("W is not transposed"),
+    )
+    g = wrong.backprop.gradient(network(q, wrong), q.params, q.x, q.y)
+    return error, rel(g, oracle(ad.loss_gradient, q, q.x, q.y, precision=False))
+
+
+@claim("S02", "sPC.1-sPC.4", "the activity gradient is dE/ds", "autograd", 1e-12)
+def s02(rng):
+    p = make(rng)
+    error = rel(
+        spc.activity_gradient(network(p), p.params, p.s, p.y, p.precision),
+        oracle(ad.spc_activity_gradient, p, p.s, p.y),
+    )
+    q = make(rng, activation="tanh")
+    net = network(q)
+    feedforward = spc.errors(net, q.params, spc.feedforward(net, q.params, q.x), q.y, q.precision)
+    mixed = spc.errors(net, q.params, q.s, q.y, q.precision)._replace(
+        tape=feedforward.tape
+    )  # J at the FF point
+    wrong = spc._activity_gradient(net, q.params, mixed)
+    return error, rel(wrong, oracle(ad.spc_activity_gradient, q, q.s, q.y))
+
+
+@claim("S03", "sPC.6, sPC.7", "the sPC weight gradient is dE/dW", "autograd", 1e-12)
+def s03(rng):
+    p = make(rng)
+    error = rel(
+        spc.weight_gradient(network(p), p.params, p.s, p.y, p.precision),
+        oracle(ad.spc_weight_gradient, p, p.s, p.y),
+    )
+    q = make(rng, activation="tanh", form="post")
+    no_slope = mistakes.load("phi' is missing in the weight gradient")
+    g = no_slope.spc.weight_gradient(network(q, no_slope), q.params, q.s, q.y, q.precision)
+    control = rel(g, oracle(ad.spc_weight_gradient, q, q.s, q.y))
+    stale = mistakes.load("stale errors: computed before the last state step")
+    g = stale.spc.gradient(
+        network(q, stale), q.params, q.x, q.y, q.precision, inference_steps=3, step_size=0.1
+    )
+    return error, min(control, rel(g, oracle(ad.spc_weight_gradient, q, g.states, q.y)))
+
+
+@claim("S06", "ePC.3, ePC.4", "the error gradient is dE/de", "autograd", 1e-12)
+def s06(rng):
+    p = make(rng)
+    error = rel(
+        epc.error_gradient(network(p), p.params, p.e, p.x, p.y, p.precision),
+        oracle(ad.epc_error_gradient, p, p.e, p.x, p.y),
+    )
+    q, wrong = make(rng, activation="tanh"), mistakes.load("e enters the recursion of d")
+    g = wrong.epc.error_gradient(network(q, wrong), q.params, q.e, q.x, q.y, q.precision)
+    return error, rel(g, oracle(ad.epc_error_gradient, q, q.e, q.x, q.y))
