@@ -12,7 +12,9 @@ from . import (  # noqa: F401  they register their claims
     conventions,
     coordinates,
     exact_backprop,
+    examples,
     gradients,
+    learning,
     linear_nets,
     travel,
 )

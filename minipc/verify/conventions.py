@@ -3,6 +3,10 @@
 import numpy as np
 
 from .. import epc, mistakes, spc
+from ..blocks import Dense
+from ..data import digits
+from ..network import Network
+from ..train import accuracy
 from .setting import claim, make, network, rel
 
 
@@ -52,3 +56,28 @@ def s36(rng):
     fixed = {"inference_steps": 5, "step_size": 0.1}
     error = max(deviation(spc, **fixed)[0], deviation(epc, inference_steps=5)[0])
     return error, deviation(wrong.spc, wrong, **fixed)[1]
+
+
+@claim(
+    "S44",
+    "sPC.2, ePC.2",
+    "labels clamped at test time leak: an untrained net then names (nearly) every digit right",
+    "misuse, on real digits",
+    0.01,
+    trials=3,
+)
+def s44(rng):
+    d = digits()
+    net = Network(
+        [Dense(64, 64, "tanh"), Dense(64, 64, "tanh"), Dense(64, 10, gain=2.0)], loss="cross_entropy"
+    )
+    params, labels = net.init(seed=rng), d.y_test
+
+    def wrong(rule, **options):
+        """Share of wrong answers, read off the output after inference with the label of the test clamped."""
+        run = rule.gradient(net, params, d.x_test, labels, inference_steps=40, **options)
+        output, _ = net.blocks[-1].forward(params[-1], run.states[-1])
+        return float((output.argmax(axis=1) != labels).mean())
+
+    leak = max(wrong(spc, step_size=0.1), wrong(epc))
+    return leak, 1 - accuracy(net, params, d.x_test, labels)  # the honest test: a plain forward pass

@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import epc, mistakes, spc
 from ..inference import local_gradient
-from .setting import ad, claim, first_sample, make, network, oracle, rel, smooth, stack
+from .setting import ad, cf, claim, first_sample, hessian, linear, make, network, oracle, rel, smooth, stack
 
 
 @claim("S05", "ePC.1, ePC.2", "E(e) = E(s(e)); e -> s -> e; e = 0 is feedforward", "identity", 1e-13)
@@ -102,3 +102,66 @@ def _largest_state_curvature(p):
             H = ad.energy_hessian_states(p.layers, p.params, one, p.y[b : b + 1], p.loss, p.precision)
             largest = max(largest, np.linalg.eigvalsh(H).max())
     return largest
+
+
+def _state_hessian(p, s):
+    """H_s of a problem of one sample, by complex step through the engine's gradient."""
+
+    def gradient(s):
+        x, y = (np.repeat(v, len(s[1]), axis=0) for v in (p.x, p.y))
+        return spc.activity_gradient(network(p), p.params, [x, *s[1:]], y, p.precision)
+
+    return hessian(gradient, s)
+
+
+def _error_hessian(p, e):
+    """H_e of a problem of one sample, by complex step through the engine's gradient."""
+
+    def gradient(e):
+        x, y = (np.repeat(v, len(e[1]), axis=0) for v in (p.x, p.y))
+        return epc.error_gradient(network(p), p.params, e, x, y, p.precision)
+
+    return hessian(gradient, e)
+
+
+def _at_rest(p):
+    """Errors of a problem of one sample where dE/de = 0: descent, finished by Newton's method."""
+    net, ends = network(p), np.cumsum(p.sizes[1:-1])
+    options = {"inference_steps": 10_000, "tolerance": 1e-6}
+    e = epc.gradient(net, p.params, p.x, p.y, p.precision, **options).errors[:-1]
+    for _ in range(3):
+        step = np.linalg.solve(
+            _error_hessian(p, e), stack(epc.error_gradient(net, p.params, e, p.x, p.y, p.precision))
+        )
+        e = [None, *(v - d for v, d in zip(e[1:], np.split(step, ends[:-1]), strict=True))]
+    return e
+
+
+@claim(
+    "S14",
+    "ePC.9, ePC.13",
+    "H_e = M' H_s M in linear nets, and in any net at rest; its excited eigenvalues are those of Omega",
+    "autograd, closed form",
+    1e-10,
+    trials=10,
+)
+def s14(rng):
+    def difference(p, e):
+        s, M = (
+            epc.states_from_errors(network(p), p.params, e, p.x),
+            ad.state_error_jacobian(p.layers, p.params, e, p.x),
+        )
+        return rel(M.T @ _state_hessian(p, s) @ M, _error_hessian(p, e))
+
+    p, u = first_sample(linear(rng)), first_sample(linear(rng, precision=None))
+    q = first_sample(make(rng, activation="tanh", depth=(3, 4), loss="mse", gain=0.8))
+    star, zero = _at_rest(q), [None, *(0 * v for v in q.e[1:])]
+    exact = [
+        rel(_error_hessian(v, e), oracle(ad.energy_hessian_errors, v, e, v.x, v.y))
+        for v, e in ((p, p.e), (q, star))
+    ]
+    H_e, omega = _error_hessian(u, u.e), cf.omega(u.params)
+    spectrum = np.sort([*np.linalg.eigvalsh(H_e), *np.ones(len(omega))])  # where nothing is excited, ones
+    modes = rel(spectrum, np.sort([*np.linalg.eigvalsh(omega), *np.ones(len(H_e))]))
+    far = q._replace(y=10 * q.y)  # not at rest: the second term counts
+    return max(difference(p, p.e), difference(q, star), modes, *exact), difference(far, zero)

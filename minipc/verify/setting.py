@@ -29,6 +29,7 @@ __all__ = [
     "cf",
     "claim",
     "first_sample",
+    "hessian",
     "linear",
     "make",
     "network",
@@ -104,3 +105,16 @@ def first_sample(p):
 def times(factor, grads):
     """A gradient multiplied by a number."""
     return [{k: factor * v for k, v in g.items()} for g in grads]
+
+
+def hessian(gradient, free):
+    """Second derivatives (n, n) of one sample by complex step through the hand-derived ``gradient``.
+
+    ``free`` are the layers 1..L-1 (1, n_l) with an entry in front that stays. ``gradient(free)`` has to return
+    the structure of ``free``; it is called once, on n copies of the sample, each moved in one direction.
+    """
+    widths, h = [v.shape[1] for v in free[1:]], 1e-200
+    n = sum(widths)
+    steps = np.split(1j * h * np.eye(n), np.cumsum(widths)[:-1], axis=1)
+    moved = [np.repeat(v, n, axis=0) + step for v, step in zip(free[1:], steps, strict=True)]
+    return np.concatenate([g.imag for g in gradient([free[0], *moved])[1:]], axis=1) / h  # (CHK.2)

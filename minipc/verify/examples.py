@@ -1,0 +1,84 @@
+"""Claims: single worked examples of the literature."""
+
+import numpy as np
+
+from .. import check, spc
+from ..blocks import Dense
+from ..functions import ACTIVATIONS
+from ..network import Network
+from .setting import cf, claim
+
+H = 1e-5  # share of the minimum of gelu that serves as a parabola
+
+
+def _parabola():
+    """Where gelu has its minimum, its value there, and half its second derivative."""
+    gelu, at = ACTIVATIONS["gelu"], np.array([-0.75])
+
+    def slope(a):
+        return gelu.dphi(a, gelu.phi(a)).sum()
+
+    for _ in range(5):
+        at = at - slope(at) / check.complex_step(slope, at)  # Newton's method
+    return at[0], gelu.phi(at)[0], check.complex_step(slope, at)[0] / 2
+
+
+def _square(observation, prior):
+    """The chain prior -> s -> s^2 of (sPC.23): network, parameters, input, target, precisions.
+
+    minipc has no activation s^2, but gelu is a parabola around its minimum: gelu(a + H s) = c + q H^2 s^2 up to
+    a share of order H s. So the free state is u = a + H s with the precision 1/H^2, which gives
+    1/2 (s - prior)^2, the output is (gelu(u) - c) / (q H^2), and a step lam in s is the step H^2 lam in u.
+    """
+    a, c, q = _parabola()
+    net = Network([Dense(1, 1), Dense(1, 1, "gelu", form="pre")])
+    below = {"W": np.array([[H * prior]]), "b": np.array([a])}
+    top = {"W": np.array([[1 / (q * H**2)]]), "b": np.array([-c / (q * H**2)])}
+    return net, [below, top], np.ones((1, 1)), np.full((1, 1), observation), [H**-2, None]
+
+
+def _value(s):
+    """s from the state u = a + H s."""
+    return (s[1][0, 0] - _parabola()[0]) / H
+
+
+def _direct(problem, **options):
+    """s after sPC inference from the prior: s follows the gradient of the energy."""
+    return _value(spc.gradient(*problem, step_size=0.01 * H**2, **options).states)
+
+
+def _error_units(problem, steps, sign=1.0):
+    """s when the weighted errors are units of their own, that relax to their values from zero, (sPC.23)."""
+    net, params, x, y, Pi = problem
+    s, xi = spc.feedforward(net, params, x), None
+    for _ in range(steps):
+        now = spc.errors(net, params, s, y, Pi)
+        xi = xi or [None, *(0 * v for v in now.xi[1:])]
+        ds = spc._activity_gradient(net, params, now._replace(xi=[None, sign * xi[1], xi[2]]))
+        s = [s[0], s[1] - 0.01 * H**2 * ds[1]]
+        xi = [None, *(unit + 0.01 * (value - unit) for unit, value in zip(xi[1:], now.xi[1:], strict=True))]
+    return _value(s)
+
+
+@claim(
+    "S41",
+    "sPC.23",
+    "Bogacz's example: 1.5524 with error units, 1.5675 by the direct flow, mode 1.56747",
+    "closed form, scalar loop",
+    1e-4,
+    trials=2,
+)
+def s41(rng):
+    stated = _square(2.0, 3.0)
+    steps = {"inference_steps": 500}
+    values = [_error_units(stated, 500), _direct(stated, **steps), _direct(stated, inference_steps=1000)]
+    deviation = [abs(a / b - 1) for a, b in zip(values, (1.5524, 1.5675, 1.56747), strict=True)]
+    u, v = float(rng.uniform(1, 3)), float(rng.uniform(2, 4))  # other observations, other priors
+    other = _square(u, v)
+    pairs = [
+        (_error_units(other, 200), cf.warm_up_flow(u, v, 0.01, 200, error_units=True)),
+        (_direct(other, inference_steps=20), cf.warm_up_flow(u, v, 0.01, 20, error_units=False)),
+        (_direct(other, inference_steps=1000), cf.warm_up_mode(u, v)),
+    ]
+    deviation += [abs(a / b - 1) for a, b in pairs]
+    return max(deviation), abs(_error_units(stated, 500, sign=-1.0) / 1.5524 - 1)
