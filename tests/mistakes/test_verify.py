@@ -27,6 +27,15 @@ BROKEN = [  # claim, mistake, module, the function that the mistake is in
     ("S11", "the output error is counted twice", "epc", "_error_gradient"),
     ("S16", "the output error is not penalised", "epc", "_error_gradient"),
     ("S25", "d has the wrong sign", "epc", "_error_gradient"),
+    ("S14", "the top-down term has the wrong sign", "spc", "_activity_gradient"),
+    ("S14", "the output error is counted twice", "epc", "_error_gradient"),
+    ("S26", "d has the wrong sign", "epc", "_error_gradient"),
+    ("S39", "the weight gradient has the wrong sign", "epc", "local_gradient"),
+    ("S40", "the weight gradient has the wrong sign", "epc", "local_gradient"),
+    ("S41", "the derivative is taken at the prediction, not at the state", "spc", "_activity_gradient"),
+    ("S44", "the top-down term is missing", "spc", "_activity_gradient"),
+    ("S19", "the top-down term is missing", "spc", "_activity_gradient"),
+    ("S36", "the energy is a batch mean during inference", "spc", "_infer"),
 ]
 
 
