@@ -23,6 +23,7 @@ id        equation                                                              
 (FPA.2)   Pr[ Binomial(k, lam) >= i ],  i = L - l                                 binomial_tail
 (sPC.15)  eps_l* = beta P_l^T Omega^{-1} r for the interpolated target            interpolated_errors
 (sPC.16)  eps_l* = beta P_l^T (I + beta sum_{l<L} P_l P_l^T)^{-1} r               nudged_errors
+(sPC.21)  s_a = mu_a + w g' pi_b dev / pi_a',  pi_a' = pi_a + pi_b (w^2 g'^2 - w g'' dev)  newton_unit
 (sPC.22)  cos(y - yhat, change of yhat) after an infinitesimal weight step        target_alignment
 (sPC.23)  the warm-up example: flow with error units, direct flow, mode           warm_up_flow, warm_up_mode
 (sPC.24)  steps to contract every mode to a given share at lam = 1/ev_max         contraction_steps
@@ -309,6 +310,36 @@ def contraction_steps(eigenvalues, tolerance):
         return 1, 0.0
     slowest = 1.0 - 1.0 / kappa  # factor per step of the mode with ev_min
     return math.ceil(math.log(tolerance) / math.log(slowest)), -kappa * math.log(tolerance)  # (sPC.24)
+
+
+# Examples with one unknown
+
+
+SLOPES = {  # g, g', g'' at a
+    "tanh": lambda a: (np.tanh(a), 1 - np.tanh(a) ** 2, -2 * np.tanh(a) * (1 - np.tanh(a) ** 2)),
+    "sigmoid": lambda a: (
+        1 / (1 + np.exp(-a)),
+        np.exp(-a) / (1 + np.exp(-a)) ** 2,
+        np.exp(-a) * (np.exp(-a) - 1) / (1 + np.exp(-a)) ** 3,
+    ),
+    "softplus": lambda a: (
+        np.log1p(np.exp(a)),
+        1 / (1 + np.exp(-a)),
+        np.exp(-a) / (1 + np.exp(-a)) ** 2,
+    ),
+}
+
+
+def newton_unit(kind, params, x, y, pi_a, pi_b):
+    """s_a and pi_a' (B, 1) after a Newton step of the parent in x -> a -> b from its prediction, (sPC.21).
+
+    The prediction of a is mu_a = w_1 x + b_1, that of its child w g(s_a) + b_2; the child is clamped to y.
+    """
+    mu_a = x @ params[0]["W"].T + params[0]["b"]
+    w, (g, slope, bend) = params[1]["W"].item(), SLOPES[kind](mu_a)
+    dev = y - (w * g + params[1]["b"])
+    pi = pi_a + pi_b * (w**2 * slope**2 - w * bend * dev)  # (sPC.21)
+    return mu_a + w * slope * pi_b * dev / pi, pi  # (sPC.21)
 
 
 # The warm-up example: one unknown s with prior N(prior, 1), observed through g(s) = s^2 with noise N(0, 1)

@@ -1,6 +1,8 @@
 """Claims: the gradients that are derived by hand are derivatives of the loss and of the energy."""
 
-from .. import backprop, epc, mistakes, spc
+import numpy as np
+
+from .. import backprop, check, dag, epc, mistakes, spc, variants
 from .setting import ad, claim, make, network, oracle, rel
 
 
@@ -64,3 +66,63 @@ def s06(rng):
     q, wrong = make(rng, activation="tanh"), mistakes.load("e enters the recursion of d")
     g = wrong.epc.error_gradient(network(q, wrong), q.params, q.e, q.x, q.y, q.precision)
     return error, rel(g, oracle(ad.epc_error_gradient, q, q.e, q.x, q.y))
+
+
+@claim(
+    "S04",
+    "sPC.14",
+    "the precision gradient is that of the energy with log-determinants",
+    "autograd, complex step",
+    1e-12,
+)
+def s04(rng):
+    p = make(rng, loss="mse", precision=str(rng.choice(["full", "diagonal"])))
+    p = p._replace(precision=[np.array(rng.uniform(0.5, 2.0)), *p.precision[1:]])  # a number, too
+    net = network(p)
+    gradient = [np.asarray(g) for g in variants.precision_gradient(net, p.params, p.s, p.y, p.precision)]
+
+    def by_complex_step(energy):
+        """Derivative of an energy with respect to every precision."""
+        found = []
+        for l, Pi in enumerate(p.precision):
+
+            def total(value, l=l):
+                return energy(net, p.params, p.s, p.y, [*p.precision[:l], value, *p.precision[l + 1 :]]).sum()
+
+            found.append(check.complex_step(total, Pi))
+        return found
+
+    autograd = [np.asarray(g) for g in oracle(ad.precision_gradient, p, p.s, p.y)]
+    error = max(rel(gradient, autograd), rel(gradient, by_complex_step(variants.full_energy)))
+    wrong = mistakes.load("the log-determinant is missing in the energy")
+    return error, rel(by_complex_step(wrong.variants.full_energy), gradient)
+
+
+@claim(
+    "S33",
+    "ePC.16",
+    "ePC on a graph: the error gradient is dE/de, the weight gradient local",
+    "autograd",
+    1e-12,
+)
+def s33(rng):  # a hidden node has two parents, and there are three with two children or more
+    parents, p = [(0,), (0, 1), (2, 1), (1, 3), (4, 3)], make(rng, depth=(5, 5))
+    widths = [sum(p.sizes[i] for i in nodes) for nodes in parents]
+
+    def graph(engine):
+        kinds = zip(widths, p.sizes[1:], p.layers, strict=True)
+        return engine.Dag(
+            [engine.Dense(n, m, kind, form=form, gain=0.6) for n, m, (kind, form) in kinds], parents, p.loss
+        )
+
+    net, biases = graph(mistakes.load()), [q["b"] for q in p.params]
+    params = [{**q, "b": b} for q, b in zip(net.init(seed=rng), biases, strict=True)]
+    data, rest = (p.layers, params, parents, p.e, p.x, p.y), (p.loss, p.precision)
+    exact = ad.dag_error_gradient(*data, *rest)
+    here = (net, params, p.e, p.x, p.y, p.precision)
+    error = max(
+        rel(dag.error_gradient(*here), exact),
+        rel(dag.weight_gradient(*here), ad.dag_weight_gradient(*data, *rest)),
+    )
+    wrong = mistakes.load("one child counts where there are two")
+    return error, rel(wrong.dag.error_gradient(graph(wrong), *here[1:]), exact)

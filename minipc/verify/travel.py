@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .. import mistakes, spc
+from .. import mistakes, spc, variants
 from ..blocks import Dense
 from ..network import Network
 from .setting import ad, astype, claim, make, network, oracle
@@ -73,3 +73,23 @@ def s43(rng):  # by (sPC.9) the error is due there after 19 steps, and float64 h
         run = spc.gradient(net, astype(params, dtype), x.astype(dtype), y, inference_steps=48, step_size=0.1)
         size[dtype] = float(np.abs(run.errors[1]).max())
     return size["float32"], float(size["float64"] > 0)
+
+
+@claim("S21", "sPC.11", "one top-down sweep moves layer l by -lam^(L-l) delta_l", "autograd", 1e-12)
+def s21(rng):
+    kind = str(rng.choice(["tanh", "leaky_relu", "gelu", "softplus"]))
+    p, lam = make(rng, activation=kind, depth=(3, 4), precision=None), float(rng.choice([0.3, 1.0]))
+    net, L = network(p), len(p.layers)
+    delta, start = oracle(ad.deltas, p, p.x, p.y, precision=False), spc.feedforward(net, p.params, p.x)
+
+    def deviation(states):
+        """Largest over the layers; displacements are differences of states, which bounds their digits."""
+        law = [None, *(-(lam ** (L - l)) * delta[l] for l in range(1, L))]
+        size = [None, *(np.linalg.norm(law[l]) + 1e-3 * np.linalg.norm(start[l]) for l in range(1, L))]
+        return max(np.linalg.norm(states[l] - start[l] - law[l]) / size[l] for l in range(1, L))
+
+    sweep = variants.top_down(net, p.params, p.x, p.y, inference_steps=1, step_size=lam)
+    upwards = list(start)
+    for l in range(1, L):  # the other way round nothing arrives below layer L-1
+        upwards[l] = upwards[l] - lam * spc.activity_gradient(net, p.params, upwards, p.y)[l]
+    return deviation(sweep.states), deviation(upwards)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from minipc import backprop, epc, fast, spc
+from minipc import backprop, dag, epc, fast, spc, variants
 from minipc.mistakes import load
 from minipc.verify import CLAIMS, CONTROL, verify
 
-MODULES = {"backprop": backprop, "epc": epc, "spc": spc}
+MODULES = {"backprop": backprop, "dag": dag, "epc": epc, "spc": spc, "variants": variants}
 BROKEN = [  # claim, mistake, module, the function that the mistake is in
     ("S01", "the output delta has the wrong sign", "backprop", "gradient"),
     ("S02", "the top-down term has the wrong sign", "spc", "_activity_gradient"),
@@ -36,6 +36,25 @@ BROKEN = [  # claim, mistake, module, the function that the mistake is in
     ("S44", "the top-down term is missing", "spc", "_activity_gradient"),
     ("S19", "the top-down term is missing", "spc", "_activity_gradient"),
     ("S36", "the energy is a batch mean during inference", "spc", "_infer"),
+    ("S04", "the normaliser is counted once, not once a sample", "variants", "precision_gradient"),
+    ("S04", "the log-determinant is missing in the energy", "variants", "full_energy"),
+    ("S21", "the sweep takes the old state of the layer above", "variants", "top_down"),
+    ("S22", "all blocks learn at the last step", "variants", "z_il"),
+    ("S23", "the Jacobians move with the states", "variants", "fixed_prediction"),
+    ("S24", "the Jacobians move with the states", "variants", "fixed_prediction"),
+    (
+        "S27",
+        "the target is shrunk instead of moved towards the prediction",
+        "variants",
+        "target_interpolation",
+    ),
+    ("S28", "the gradient is not divided by beta", "variants", "nudged"),
+    ("S28", "the difference of two nudges is divided by beta, not by twice beta", "variants", "centred"),
+    ("S30", "the weights take the errors where the multipliers belong", "variants", "pc_alm"),
+    ("S33", "one child counts where there are two", "dag", "_error_gradient"),
+    ("S33", "every parent takes the first columns", "dag", "_error_gradient"),
+    ("S38", "the weights take their gradient from the new states", "variants", "incremental"),
+    ("S42", "phi'' is dropped in the curvature (pre form)", "variants", "_curvature"),
 ]
 
 
