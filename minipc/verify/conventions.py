@@ -62,7 +62,7 @@ def s36(rng):
 @claim(
     "S44",
     "sPC.2, ePC.2",
-    "labels clamped at test time leak: an untrained net then names (nearly) every digit right",
+    "labels clamped at test time leak: an untrained net knows all digits",
     "misuse, on real digits",
     0.01,
     trials=3,

@@ -140,7 +140,7 @@ def _at_rest(p):
 @claim(
     "S14",
     "ePC.9, ePC.13",
-    "H_e = M' H_s M in linear nets, and in any net at rest; its excited eigenvalues are those of Omega",
+    "H_e = M' H_s M, linear or at rest; excited eigenvalues are Omega's",
     "autograd, closed form",
     1e-10,
     trials=10,

@@ -34,7 +34,7 @@ def s25(rng):
 @claim(
     "S26",
     "ePC.11, ADAM.1-ADAM.4",
-    "Adam's first update with one ePC step is that with backprop: 1 - cosine, per layer and in all",
+    "Adam's first update: one ePC step = backprop (1 - cosine)",
     "the other rule",
     1e-3,
 )
@@ -125,7 +125,7 @@ def _settling(rng):
 @claim(
     "S27",
     "sPC.15",
-    "target interpolation: errors / beta = P' Omega^-1 r for every beta, not backprop's",
+    "target interpolation gives P' Omega^-1 r for every beta, not backprop",
     "closed form",
     1e-10,
     trials=5,

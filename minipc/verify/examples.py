@@ -63,7 +63,7 @@ def _error_units(problem, steps, sign=1.0):
 @claim(
     "S41",
     "sPC.23",
-    "Bogacz's example: 1.5524 with error units, 1.5675 by the direct flow, mode 1.56747",
+    "Bogacz's example: 1.5524, direct flow 1.5675, mode 1.56747",
     "closed form, scalar loop",
     1e-4,
     trials=2,

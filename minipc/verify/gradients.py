@@ -3,12 +3,12 @@
 import numpy as np
 
 from .. import backprop, check, dag, epc, mistakes, spc, variants
-from .setting import ad, claim, make, network, oracle, rel
+from .setting import ad, any_loss, claim, make, network, oracle, rel
 
 
 @claim("S01", "BP.1-BP.6", "backprop is the gradient of the loss", "autograd", 1e-12)
 def s01(rng):
-    p = make(rng)
+    p = any_loss(rng)
     error = rel(
         backprop.gradient(network(p), p.params, p.x, p.y),
         oracle(ad.loss_gradient, p, p.x, p.y, precision=False),
@@ -23,7 +23,7 @@ def s01(rng):
 
 @claim("S02", "sPC.1-sPC.4", "the activity gradient is dE/ds", "autograd", 1e-12)
 def s02(rng):
-    p = make(rng)
+    p = any_loss(rng)
     error = rel(
         spc.activity_gradient(network(p), p.params, p.s, p.y, p.precision),
         oracle(ad.spc_activity_gradient, p, p.s, p.y),
@@ -40,7 +40,7 @@ def s02(rng):
 
 @claim("S03", "sPC.6, sPC.7", "the sPC weight gradient is dE/dW", "autograd", 1e-12)
 def s03(rng):
-    p = make(rng)
+    p = any_loss(rng)
     error = rel(
         spc.weight_gradient(network(p), p.params, p.s, p.y, p.precision),
         oracle(ad.spc_weight_gradient, p, p.s, p.y),
@@ -58,7 +58,7 @@ def s03(rng):
 
 @claim("S06", "ePC.3, ePC.4", "the error gradient is dE/de", "autograd", 1e-12)
 def s06(rng):
-    p = make(rng)
+    p = any_loss(rng)
     error = rel(
         epc.error_gradient(network(p), p.params, p.e, p.x, p.y, p.precision),
         oracle(ad.epc_error_gradient, p, p.e, p.x, p.y),

@@ -48,7 +48,7 @@ def _escapes_first(L, x, y):
 @claim(
     "S39",
     "LIN.10",
-    "the saddle at the origin: curvature of the loss and of E*; from L = 3 on PC escapes first",
+    "the saddle at the origin: curvatures; from L = 3 on PC escapes first",
     "closed form",
     1e-6,
     trials=3,
@@ -89,7 +89,7 @@ def _alignments(net, params, x, y, rule):
 @claim(
     "S40",
     "sPC.22",
-    "a step at equilibrium moves yhat closer to the target's direction than backprop's, depths 2 to 25",
+    "PC's weight step is aligned better with the target, depths 2 to 25",
     "closed form",
     1e-10,
     trials=1,

@@ -25,6 +25,7 @@ __all__ = [
     "CLAIMS",
     "Claim",
     "ad",
+    "any_loss",
     "astype",
     "cf",
     "claim",
@@ -85,6 +86,11 @@ def rel(actual, expected):
 def oracle(function, p, *data, precision=True):
     """Call an oracle on a problem: its layers, parameters, the data, loss and precisions."""
     return function(p.layers, p.params, *data, p.loss, *([p.precision] if precision else []))
+
+
+def any_loss(rng, **options):
+    """A problem with one of all losses; ``make`` by itself draws from the first two."""
+    return make(rng, loss=str(rng.choice(["mse", "cross_entropy", "binary_cross_entropy"])), **options)
 
 
 def smooth(rng, **options):
