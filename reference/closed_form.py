@@ -330,14 +330,21 @@ SLOPES = {  # g, g', g'' at a
 }
 
 
-def newton_unit(kind, params, x, y, pi_a, pi_b):
+def newton_unit(layer, params, x, y, precision):
     """s_a and pi_a' (B, 1) after a Newton step of the parent in x -> a -> b from its prediction, (sPC.21).
 
-    The prediction of a is mu_a = w_1 x + b_1, that of its child w g(s_a) + b_2; the child is clamped to y.
+    The prediction of a is mu_a = w_1 x + b_1, that of b is w g(s_a) + b_2, and b is clamped to y. ``layer`` is
+    the second block's (activation, form): pre, g = phi and w = w_2; post, g(s) = phi(w_2 s + b_2) and w = 1.
     """
+    (kind, form), (pi_a, pi_b) = layer, precision
     mu_a = x @ params[0]["W"].T + params[0]["b"]
-    w, (g, slope, bend) = params[1]["W"].item(), SLOPES[kind](mu_a)
-    dev = y - (w * g + params[1]["b"])
+    w, offset = params[1]["W"].item(), params[1]["b"]
+    if form == "pre":
+        g, slope, bend = SLOPES[kind](mu_a)
+    else:
+        g, slope, bend = SLOPES[kind](w * mu_a + offset)
+        slope, bend, w, offset = w * slope, w**2 * bend, 1.0, 0.0
+    dev = y - (w * g + offset)
     pi = pi_a + pi_b * (w**2 * slope**2 - w * bend * dev)  # (sPC.21)
     return mu_a + w * slope * pi_b * dev / pi, pi  # (sPC.21)
 

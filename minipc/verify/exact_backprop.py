@@ -4,61 +4,7 @@ import numpy as np
 
 from .. import backprop, epc, mistakes, variants
 from ..optim import SGD, Adam
-from .setting import ad, cf, claim, linear, make, network, oracle, rel, smooth, times
-
-
-@claim(
-    "S25",
-    "ePC.11",
-    "one ePC step: e = -lam delta, dE/dW_1 = lam dLoss/dW_1, others + O(lam)",
-    "autograd",
-    1e-12,
-)
-def s25(rng):
-    p = smooth(rng, precision=None)
-    net = network(p)
-    delta = oracle(ad.deltas, p, p.x, p.y, precision=False)
-    loss = oracle(ad.loss_gradient, p, p.x, p.y, precision=False)
-    deviation = []
-    for lam in (1e-4, 1e-5):
-        g = epc.gradient(net, p.params, p.x, p.y, inference_steps=1, step_size=lam)
-        error = max(
-            rel(g.errors[1:-1], [-lam * d for d in delta[1:-1]]), rel(g.grads[:1], times(lam, loss[:1]))
-        )
-        deviation.append([rel(g.grads[1:-1], times(lam, loss[1:-1])), rel(g.grads[-1:], loss[-1:])])
-    ratios = np.array(deviation[0]) / np.array(deviation[1])
-    first_order = bool((abs(ratios / 10 - 1) < 0.2).all())
-    return (error if first_order else np.inf), rel(g.grads[-1:], times(lam, loss[-1:]))
-
-
-@claim(
-    "S26",
-    "ePC.11, ADAM.1-ADAM.4",
-    "Adam's first update: one ePC step = backprop (1 - cosine)",
-    "the other rule",
-    1e-3,
-)
-def s26(rng):  # lam |g| >> eps, and lam small enough that no entry changes its sign
-    p = make(rng, activation="tanh", output="identity", precision=None, gain=0.7)
-    top = {**p.params[-1], "W": 3 * p.params[-1]["W"]}  # gives the hidden layers a fair share of the gradient
-    p = p._replace(params=[*p.params[:-1], top])
-    net = network(p)
-    bp = backprop.gradient(net, p.params, p.x, p.y)
-    one = epc.gradient(net, p.params, p.x, p.y, inference_steps=1, step_size=1e-6)
-
-    def updates(optimizer, g):
-        mean = times(1 / len(p.x), g.grads)
-        new, _ = optimizer.step(p.params, mean, optimizer.init(p.params))
-        return [
-            np.concatenate([(a[k] - b[k]).ravel() for k in a]) for a, b in zip(new, p.params, strict=True)
-        ]
-
-    def apart(optimizer):
-        u, v = updates(optimizer, one), updates(optimizer, bp)
-        pairs = [*zip(u, v, strict=True), (np.concatenate(u), np.concatenate(v))]
-        return [1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b)) for a, b in pairs]
-
-    return max(apart(Adam(1e-3, eps=1e-16))), apart(SGD(1e-3))[-1]
+from .setting import ad, cf, claim, flat, linear, make, network, oracle, rel, smooth, times
 
 
 @claim(
@@ -101,15 +47,65 @@ def s23(rng):
 )
 def s24(rng):
     p, lam = make(rng, activation="tanh", precision=None, gain=0.8), float(rng.choice([0.3, 1.0, 1.5]))
-    exact, steps = (
-        oracle(ad.loss_gradient, p, p.x, p.y, precision=False),
-        {"inference_steps": 200, "step_size": lam},
-    )
+    exact = oracle(ad.loss_gradient, p, p.x, p.y, precision=False)
     wrong = mistakes.load("the Jacobians move with the states")
-    live = wrong.variants.fixed_prediction(
-        network(p, wrong), p.params, p.x, p.y, inference_steps=200, step_size=0.3
-    )
-    return rel(variants.fixed_prediction(network(p), p.params, p.x, p.y, **steps), exact), rel(live, exact)
+
+    def settled(rule, net, lam):
+        return rule.fixed_prediction(net, p.params, p.x, p.y, inference_steps=200, step_size=lam)
+
+    live = settled(wrong.variants, network(p, wrong), 0.3)
+    return rel(settled(variants, network(p), lam), exact), rel(live, exact)
+
+
+@claim(
+    "S25",
+    "ePC.11",
+    "one ePC step: e = -lam delta, dE/dW_1 = lam dLoss/dW_1, others + O(lam)",
+    "autograd",
+    1e-12,
+)
+def s25(rng):
+    p = smooth(rng, precision=None)
+    net = network(p)
+    delta = oracle(ad.deltas, p, p.x, p.y, precision=False)
+    loss = oracle(ad.loss_gradient, p, p.x, p.y, precision=False)
+    deviation = []
+    for lam in (1e-4, 1e-5):
+        g = epc.gradient(net, p.params, p.x, p.y, inference_steps=1, step_size=lam)
+        error = max(
+            rel(g.errors[1:-1], [-lam * d for d in delta[1:-1]]), rel(g.grads[:1], times(lam, loss[:1]))
+        )
+        deviation.append([rel(g.grads[1:-1], times(lam, loss[1:-1])), rel(g.grads[-1:], loss[-1:])])
+    ratios = np.array(deviation[0]) / np.array(deviation[1])
+    first_order = bool((abs(ratios / 10 - 1) < 0.2).all())
+    return (error if first_order else np.inf), rel(g.grads[-1:], times(lam, loss[-1:]))
+
+
+@claim(
+    "S26",
+    "ePC.11, ADAM.1-ADAM.4",
+    "Adam's first update: one ePC step = backprop (1 - cosine)",
+    "the other rule",
+    1e-3,
+)
+def s26(rng):  # lam |g| >> eps, and lam small enough that no entry changes its sign
+    p = make(rng, activation="tanh", output="identity", precision=None, gain=0.7)
+    top = {**p.params[-1], "W": 3 * p.params[-1]["W"]}  # gives the hidden layers a fair share of the gradient
+    p = p._replace(params=[*p.params[:-1], top])
+    net = network(p)
+    bp = backprop.gradient(net, p.params, p.x, p.y)
+    one = epc.gradient(net, p.params, p.x, p.y, inference_steps=1, step_size=1e-6)
+
+    def updates(optimizer, g):
+        new, _ = optimizer.step(p.params, times(1 / len(p.x), g.grads), optimizer.init(p.params))
+        return [flat([a]) - flat([b]) for a, b in zip(new, p.params, strict=True)]  # block by block
+
+    def apart(optimizer):
+        u, v = updates(optimizer, one), updates(optimizer, bp)
+        pairs = [*zip(u, v, strict=True), (np.concatenate(u), np.concatenate(v))]
+        return [1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b)) for a, b in pairs]
+
+    return max(apart(Adam(1e-3, eps=1e-16))), apart(SGD(1e-3))[-1]
 
 
 def _settling(rng):
@@ -152,22 +148,14 @@ def s27(rng):
 )
 def s28(rng):
     p, options = _settling(rng)
-    net, bp = network(p), oracle(ad.loss_gradient, p, p.x, p.y, precision=False)
-    scale = 1 / np.linalg.eigvalsh(cf.omega(p.params)).max()
+    net, bp = network(p), flat(oracle(ad.loss_gradient, p, p.x, p.y, precision=False))
+    scale = 1 / float(np.linalg.eigvalsh(cf.omega(p.params)).max())
 
-    def ratio(rule, beta):
-        """Distance from backprop at beta over that at beta / 10, all parameters in one vector."""
+    def ratio(rule, share):
+        """Distance from backprop with beta = share / ev_max over that with a tenth of it."""
         far, near = (
-            np.linalg.norm(
-                [
-                    np.linalg.norm(a[k] - b[k])
-                    for a, b in zip(
-                        rule(net, p.params, p.x, p.y, beta=float(scale * v), **options).grads, bp, strict=True
-                    )
-                    for k in a
-                ]
-            )
-            for v in (beta, beta / 10)
+            np.linalg.norm(flat(rule(net, p.params, p.x, p.y, beta=beta, **options).grads) - bp)
+            for beta in (share * scale, share * scale / 10)
         )
         return far / near
 
@@ -179,8 +167,7 @@ def s28(rng):
 def s30(rng):
     p, options = _settling(rng)
     net, exact = network(p), oracle(ad.loss_gradient, p, p.x, p.y, precision=False)
-    g = variants.pc_alm(
-        net, p.params, p.x, p.y, inference_steps=4000, step_size=options["step_size"], dual_step=0.2
-    )
+    long = {**options, "inference_steps": 2000}
+    g = variants.pc_alm(net, p.params, p.x, p.y, **long, dual_step=0.2)
     plain = variants.pc_alm(net, p.params, p.x, p.y, **options, dual_step=0)
     return rel(g, exact), rel(plain, exact)

@@ -3,6 +3,8 @@
 import numpy as np
 
 from .. import backprop, check, dag, epc, mistakes, spc, variants
+from ..blocks import Dense
+from ..dag import Dag
 from .setting import ad, any_loss, claim, make, network, oracle, rel
 
 
@@ -56,18 +58,6 @@ def s03(rng):
     return error, min(control, rel(g, oracle(ad.spc_weight_gradient, q, g.states, q.y)))
 
 
-@claim("S06", "ePC.3, ePC.4", "the error gradient is dE/de", "autograd", 1e-12)
-def s06(rng):
-    p = any_loss(rng)
-    error = rel(
-        epc.error_gradient(network(p), p.params, p.e, p.x, p.y, p.precision),
-        oracle(ad.epc_error_gradient, p, p.e, p.x, p.y),
-    )
-    q, wrong = make(rng, activation="tanh"), mistakes.load("e enters the recursion of d")
-    g = wrong.epc.error_gradient(network(q, wrong), q.params, q.e, q.x, q.y, q.precision)
-    return error, rel(g, oracle(ad.epc_error_gradient, q, q.e, q.x, q.y))
-
-
 @claim(
     "S04",
     "sPC.14",
@@ -98,6 +88,18 @@ def s04(rng):
     return error, rel(by_complex_step(wrong.variants.full_energy), gradient)
 
 
+@claim("S06", "ePC.3, ePC.4", "the error gradient is dE/de", "autograd", 1e-12)
+def s06(rng):
+    p = any_loss(rng)
+    error = rel(
+        epc.error_gradient(network(p), p.params, p.e, p.x, p.y, p.precision),
+        oracle(ad.epc_error_gradient, p, p.e, p.x, p.y),
+    )
+    q, wrong = make(rng, activation="tanh"), mistakes.load("e enters the recursion of d")
+    g = wrong.epc.error_gradient(network(q, wrong), q.params, q.e, q.x, q.y, q.precision)
+    return error, rel(g, oracle(ad.epc_error_gradient, q, q.e, q.x, q.y))
+
+
 @claim(
     "S33",
     "ePC.16",
@@ -109,14 +111,13 @@ def s33(rng):  # a hidden node has two parents, and there are three with two chi
     parents, p = [(0,), (0, 1), (2, 1), (1, 3), (4, 3)], make(rng, depth=(5, 5))
     widths = [sum(p.sizes[i] for i in nodes) for nodes in parents]
 
-    def graph(engine):
-        kinds = zip(widths, p.sizes[1:], p.layers, strict=True)
-        return engine.Dag(
-            [engine.Dense(n, m, kind, form=form, gain=0.6) for n, m, (kind, form) in kinds], parents, p.loss
-        )
+    def graph(kind, dense):
+        layers = zip(widths, p.sizes[1:], p.layers, strict=True)
+        blocks = [dense(n, m, phi, form=form, gain=0.6) for n, m, (phi, form) in layers]
+        return kind(blocks, parents, p.loss)
 
-    net, biases = graph(mistakes.load()), [q["b"] for q in p.params]
-    params = [{**q, "b": b} for q, b in zip(net.init(seed=rng), biases, strict=True)]
+    net = graph(Dag, Dense)
+    params = [{**q, "b": old["b"]} for q, old in zip(net.init(seed=rng), p.params, strict=True)]
     data, rest = (p.layers, params, parents, p.e, p.x, p.y), (p.loss, p.precision)
     exact = ad.dag_error_gradient(*data, *rest)
     here = (net, params, p.e, p.x, p.y, p.precision)
@@ -125,4 +126,4 @@ def s33(rng):  # a hidden node has two parents, and there are three with two chi
         rel(dag.weight_gradient(*here), ad.dag_weight_gradient(*data, *rest)),
     )
     wrong = mistakes.load("one child counts where there are two")
-    return error, rel(wrong.dag.error_gradient(graph(wrong), *here[1:]), exact)
+    return error, rel(wrong.dag.error_gradient(graph(wrong.Dag, wrong.Dense), *here[1:]), exact)

@@ -30,6 +30,7 @@ __all__ = [
     "cf",
     "claim",
     "first_sample",
+    "flat",
     "hessian",
     "linear",
     "make",
@@ -106,6 +107,11 @@ def stack(free, b=0):
 def first_sample(p):
     """The same problem with its first sample alone."""
     return p._replace(x=p.x[:1], y=p.y[:1], s=[v[:1] for v in p.s], e=[None, *(v[:1] for v in p.e[1:])])
+
+
+def flat(tree):
+    """All arrays of a gradient in one vector: for what compares parameters of very different sizes."""
+    return np.concatenate([value.ravel() for p in tree for value in p.values()])
 
 
 def times(factor, grads):

@@ -5,10 +5,11 @@ import math
 import autograd.numpy as anp
 import numpy as np
 import pytest
-from autograd import hessian
+from autograd import elementwise_grad, grad, hessian
 from helpers.checks import assert_differ, assert_live, assert_same
 
 from minipc import Dense, Network, backprop, epc, spc
+from reference import autograd_oracles as ad
 from reference import closed_form as cf
 from reference.problems import linear
 
@@ -131,3 +132,26 @@ def test_both_flows_end_at_the_mode(observation, prior):
     s = np.linspace(-5, 5, 100_001)
     energy = 0.5 * (s - prior) ** 2 + 0.5 * (observation - s**2) ** 2
     assert s[np.argmin(energy)] == pytest.approx(mode, abs=1e-4)
+
+
+@pytest.mark.parametrize("form", ["pre", "post"])
+@pytest.mark.parametrize("kind", cf.SLOPES)
+def test_the_slopes_and_the_newton_step_of_one_unit(kind, form):
+    """S42, Eq. (sPC.21): g' and g'' against autograd, and the step against the energy's own derivatives."""
+    a, phi = np.linspace(-2, 2, 5), ad.ACTIVATIONS[kind]
+    exact = [phi(a), elementwise_grad(phi)(a), elementwise_grad(elementwise_grad(phi))(a)]
+    assert_live(exact)
+    assert_same(list(cf.SLOPES[kind](a)), exact)
+    params = [{"W": np.array([[w]]), "b": np.array([b])} for w, b in ((0.4, 1.0), (1.3, -0.2))]
+    x, y, Pi = np.array([[0.5], [-1.0]]), np.array([[1.0], [0.3]]), [0.7, 1.9]
+    s, pi = cf.newton_unit((kind, form), params, x, y, Pi)
+
+    def energy(s, b):
+        mu_b = ad.predict((kind, form), params[1], s[None, None])[0, 0]
+        return 0.5 * Pi[0] * (s - start[b]) ** 2 + 0.5 * Pi[1] * (y[b, 0] - mu_b) ** 2
+
+    start = 0.4 * x[:, 0] + 1.0
+    for b in range(2):
+        slope, curvature = grad(energy)(start[b], b), grad(grad(energy))(start[b], b)
+        assert pi[b, 0] == pytest.approx(curvature, rel=1e-12)
+        assert s[b, 0] == pytest.approx(start[b] - slope / curvature, rel=1e-12)
