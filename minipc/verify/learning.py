@@ -31,14 +31,10 @@ def _chain_gradient(rule, w, x, y):
 
 def _escapes_first(L, x, y):
     """Is predictive coding through, at a tenth of the loss, while backprop still has more than half of it?"""
-    net, rules, eta = (
-        Network([Dense(1, 1) for _ in range(L)]),
-        (_backprop_gradient, _equilibrium_gradient),
-        0.1,
-    )
+    net, rules = Network([Dense(1, 1) for _ in range(L)]), (_backprop_gradient, _equilibrium_gradient)
     w, start = [np.full(L, 0.1)] * 2, 0.5 * (y * y).sum()
     for _ in range(300):
-        w = [v - eta * _chain_gradient(rule, v, x, y) for rule, v in zip(rules, w, strict=True)]
+        w = [v - 0.1 * _chain_gradient(rule, v, x, y) for rule, v in zip(rules, w, strict=True)]
         slow, fast = (0.5 * ((y - net.forward(_chain(v), x)) ** 2).sum() / start for v in w)
         if fast < 0.1:
             return bool(slow > 0.5)
@@ -65,11 +61,9 @@ def s39(rng):
         deviation.append(rel([np.linalg.eigvalsh(H) for H in found[L]], list(cf.saddle_eigenvalues(x, y, L))))
     late = [not _escapes_first(L, x[:1], y[:1]) for L in (3, 4)]
     level = not _escapes_first(1, x[:1], y[:1])  # without a hidden layer the two are the same
-    wrong = (
-        [np.linalg.eigvalsh(found[L][0]) for L in (2, 3)],
-        [cf.saddle_eigenvalues(x, y, L)[1] for L in (2, 3)],
-    )
-    return max(*deviation, *late), min(rel(*wrong), level)
+    of_loss = [np.linalg.eigvalsh(found[L][0]) for L in (2, 3)]
+    of_energy = [cf.saddle_eigenvalues(x, y, L)[1] for L in (2, 3)]
+    return max(*deviation, *late), min(rel(of_loss, of_energy), level)
 
 
 def _alignments(net, params, x, y, rule):
