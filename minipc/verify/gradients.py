@@ -1,11 +1,13 @@
 """Claims: the gradients that are derived by hand are derivatives of the loss and of the energy."""
 
+from itertools import pairwise
+
 import numpy as np
 
-from .. import backprop, check, dag, epc, mistakes, spc, variants
+from .. import architectures, backprop, check, dag, epc, mistakes, spc, variants
 from ..blocks import Dense
 from ..dag import Dag
-from .setting import ad, any_loss, claim, make, network, oracle, rel
+from .setting import ad, any_loss, block_ad, claim, make, network, oracle, rel
 
 
 @claim("S01", "BP.1-BP.6", "backprop is the gradient of the loss", "autograd", 1e-12)
@@ -127,3 +129,28 @@ def s33(rng):  # a hidden node has two parents, and there are three with two chi
     )
     wrong = mistakes.load("one child counts where there are two")
     return error, rel(wrong.dag.error_gradient(graph(wrong.Dag, wrong.Dense), *here[1:]), exact)
+
+
+@claim(
+    "S29", "sPC.18, sPC.19", "muPC: the activity and weight gradients of its residual net", "autograd", 1e-12
+)
+def s29(rng):
+    depth, (n_0, width, n_L) = int(rng.integers(4, 7)), (int(n) for n in rng.permutation(np.arange(2, 8))[:3])
+    activation, loss = str(rng.choice(["relu", "tanh", "gelu"])), str(rng.choice(["mse", "cross_entropy"]))
+
+    def deviation(engine, build, n_L):
+        """From autograd, and from the gradients as (sPC.19) writes them, in random states."""
+        widths = [n_0, *[width] * (depth - 1), n_L]
+        weights = [rng.standard_normal((m, n)) for n, m in pairwise(widths)]
+        s, y = [rng.standard_normal((3, n)) for n in widths[:-1]], np.eye(n_L)[rng.integers(0, n_L, 3)]
+        net = build(n_0, width, n_L, depth, activation, loss)
+        params = [dict.fromkeys(block.shapes, W) for block, W in zip(net.blocks, weights, strict=True)]
+        grads = engine.weight_gradient(net, params, s, y)
+        found = [engine.activity_gradient(net, params, s, y), [g for layer in grads for g in layer.values()]]
+        return max(
+            rel(found, list(law(weights, s, y, loss, activation)))
+            for law in (block_ad.mupc_energy_gradient, block_ad.mupc_gradient)
+        )
+
+    wrong = mistakes.load("the skip is kept at the output")  # where the widths allow it
+    return deviation(spc, architectures.mupc, n_L), deviation(wrong.spc, wrong.architectures.mupc, width)

@@ -13,6 +13,7 @@ from ..network import Network
 
 try:
     from reference import autograd_oracles as ad
+    from reference import block_oracles as block_ad
     from reference import closed_form as cf
     from reference.problems import astype, linear, make
 except ImportError as error:
@@ -27,6 +28,7 @@ __all__ = [
     "ad",
     "any_loss",
     "astype",
+    "block_ad",
     "cf",
     "claim",
     "first_sample",

@@ -3,11 +3,18 @@
 import numpy as np
 import pytest
 
-from minipc import backprop, dag, epc, fast, spc, variants
+from minipc import architectures, backprop, dag, epc, fast, spc, variants
 from minipc.mistakes import load
 from minipc.verify import CLAIMS, CONTROL, verify
 
-MODULES = {"backprop": backprop, "dag": dag, "epc": epc, "spc": spc, "variants": variants}
+MODULES = {
+    "architectures": architectures,
+    "backprop": backprop,
+    "dag": dag,
+    "epc": epc,
+    "spc": spc,
+    "variants": variants,
+}
 BROKEN = [  # claim, mistake, module, the function that the mistake is in
     ("S01", "the output delta has the wrong sign", "backprop", "gradient"),
     ("S02", "the top-down term has the wrong sign", "spc", "_activity_gradient"),
@@ -50,6 +57,7 @@ BROKEN = [  # claim, mistake, module, the function that the mistake is in
     ),
     ("S28", "the gradient is not divided by beta", "variants", "nudged"),
     ("S28", "the difference of two nudges is divided by beta, not by twice beta", "variants", "centred"),
+    ("S29", "the gain of the branches does not know the depth", "architectures", "mupc"),
     ("S30", "the weights take the errors where the multipliers belong", "variants", "pc_alm"),
     ("S33", "one child counts where there are two", "dag", "_error_gradient"),
     ("S33", "every parent takes the first columns", "dag", "_error_gradient"),
