@@ -8,7 +8,7 @@ from ..functions import ACTIVATIONS
 from ..network import Network
 from .setting import ad, cf, claim, rel
 
-H = 1e-5  # share of the minimum of gelu that serves as a parabola
+H = 1e-5  # how far around its minimum gelu is used: a parabola there
 
 
 def _parabola():
@@ -50,10 +50,9 @@ def _direct(problem, **options):
 def _error_units(problem, steps, sign=1.0):
     """s when the weighted errors are units of their own, that relax to their values from zero, (sPC.23)."""
     net, params, x, y, Pi = problem
-    s, xi = spc.feedforward(net, params, x), None
+    s, xi = spc.feedforward(net, params, x), [None, np.zeros((1, 1)), np.zeros((1, 1))]
     for _ in range(steps):
         now = spc.errors(net, params, s, y, Pi)
-        xi = xi or [None, *(0 * v for v in now.xi[1:])]
         ds = spc._activity_gradient(net, params, now._replace(xi=[None, sign * xi[1], xi[2]]))
         s = [s[0], s[1] - 0.01 * H**2 * ds[1]]
         xi = [None, *(unit + 0.01 * (value - unit) for unit, value in zip(xi[1:], now.xi[1:], strict=True))]
