@@ -110,7 +110,7 @@ def error_maps(maps, title):
 @_styled
 def proof_table(rows, title):
     """Worst error of every claim, its tolerance, and what the negative control gave, on one logarithmic axis."""
-    figure = _figure(figsize=(13, 8.5))
+    figure = _figure(figsize=(13, 2 + 0.28 * len(rows)))
     axes = figure.subplots()
     floor, top = 1e-17, 10.0
     for i, row in enumerate(rows):

@@ -1,6 +1,7 @@
-"""Closed forms of deep linear predictive-coding nets: equilibrium, energy, gradient, Hessians, laws.
+"""Closed forms of deep linear predictive-coding nets: equilibrium, energy, gradient, Hessians, laws, learning.
 
 The network is mu_l = W_l s_{l-1} + b_l with squared error at the output; linear algebra replaces inference.
+At the end, one nonlinear example with a single unknown (sPC.23).
 
 ========  ======================================================================  ===========================
 id        equation                                                                function
@@ -14,12 +15,18 @@ id        equation                                                              
 (LIN.6)   H_s block tridiagonal, and the right side of H_s s* = rhs               hessian_states, block_solve
 (LIN.7)   Pi_L = beta I, beta -> 0:    eps_l*/beta -> P_l^T r                     small_beta_limit
 (LIN.8)   Pi_L = beta I, beta -> inf:  eps_l* -> P_l^T (sum_{l<L} P_l P_l^T)^+ r  large_beta_limit
+(LIN.10)  Hessians of the loss and of E* at W = 0, scalar chain                   saddle_hessians
+          and their eigenvalues                                                   saddle_eigenvalues
 (ePC.12)  residual and errors after N steps from e = 0, mode by mode              mode_law
 (ePC.13)  H_e = blkdiag(Pi_l) + J^T Pi_L J,  J = [P_1 ... P_{L-1}]                hessian_errors
 (sPC.12)  C(k, i) lam^i (1 - lam)^{k-i},  i = L - l                               binomial_point_mass
 (FPA.2)   Pr[ Binomial(k, lam) >= i ],  i = L - l                                 binomial_tail
 (sPC.15)  eps_l* = beta P_l^T Omega^{-1} r for the interpolated target            interpolated_errors
 (sPC.16)  eps_l* = beta P_l^T (I + beta sum_{l<L} P_l P_l^T)^{-1} r               nudged_errors
+(sPC.21)  s_a = mu_a + w g' pi_b dev / pi_a',  pi_a' = pi_a + pi_b (w^2 g'^2 - w g'' dev)  newton_unit
+(sPC.22)  cos(y - yhat, change of yhat) after an infinitesimal weight step        target_alignment
+(sPC.23)  the warm-up example: flow with error units, direct flow, mode           warm_up_flow, warm_up_mode
+(sPC.24)  steps to contract every mode to a given share at lam = 1/ev_max         contraction_steps
 ========  ======================================================================  ===========================
 
 Conventions. Batch first, (B, n); W is (n_out, n_in); eps = state - prediction; energies are per sample,
@@ -241,3 +248,133 @@ def nudged_errors(params, x, y, beta):
     hidden = sum(P_l @ P_l.T for P_l in P[1:-1])
     filtered = solve_rows(np.eye(len(hidden)) + beta * hidden, beta * r)
     return [None, *(filtered @ P_l for P_l in P[1:-1])]  # (sPC.16)
+
+
+# Learning: the saddle at the origin, target alignment
+
+
+def saddle_hessians(x, y, depth):
+    """Hessians (depth, depth) of the summed loss and of the summed E* at w = 0, (LIN.10).
+
+    Of the scalar chain yhat = w_L ... w_1 x without biases, unit precision; x and y are (B,).
+    """
+    xx, xy, yy = np.sum(x * x), np.sum(x * y), np.sum(y * y)
+    loss, energy = np.zeros((depth, depth)), np.zeros((depth, depth))
+    if depth == 1:
+        loss[0, 0] = energy[0, 0] = xx  # no hidden layer: E* is the loss
+    if depth == 2:
+        loss[0, 1] = loss[1, 0] = energy[0, 1] = energy[1, 0] = -xy  # (LIN.10)
+    if depth >= 2:
+        energy[-1, -1] = -yy  # (LIN.10) from Omega = 1 + w_L^2 + ..., the same at every depth
+    return loss, energy
+
+
+def saddle_eigenvalues(x, y, depth):
+    """Eigenvalues, ascending, of the two Hessians of ``saddle_hessians`` by formula, depth at least 2, (LIN.10)."""
+    xy, yy = np.sum(x * y), np.sum(y * y)
+    if depth == 2:
+        root = (yy**2 + 4 * xy**2) ** 0.5
+        return np.array([-abs(xy), abs(xy)]), np.array([-yy - root, -yy + root]) / 2  # (LIN.10)
+    return np.zeros(depth), np.array([-yy] + [0.0] * (depth - 1))  # (LIN.10)
+
+
+def target_alignment(params, x, y, rule):
+    """cos(r, d yhat) (B,), d yhat the change after an infinitesimal weight step on this sample alone, (sPC.22).
+
+    ``rule`` "backprop" steps along the gradient of the loss, "equilibrium" along that of E* (LIN.5), unit
+    precision.
+    """
+    W, b = by_layer(params)
+    P, r, feedforward = path_matrices(params), residual(params, x, y), [x]
+    for l in range(1, len(params)):
+        feedforward.append(feedforward[-1] @ W[l].T + b[l])
+    star = equilibrium(params, x, y)
+    at = {
+        "equilibrium": (star.states, star.weighted),
+        "backprop": (feedforward, [None, *(r @ Q for Q in P[1:])]),
+    }
+    s, xi = at[rule]
+    change = 0.0
+    for l in range(
+        1, len(params) + 1
+    ):  # dW_l = xi_l s_{l-1}^T, db_l = xi_l move yhat by P_l (dW_l s_{l-1}^FF + db_l)
+        overlap = np.sum(s[l - 1] * feedforward[l - 1], axis=1, keepdims=True) + 1.0
+        change = change + (overlap * xi[l]) @ P[l].T  # (sPC.22)
+    return np.sum(r * change, axis=1) / (np.linalg.norm(r, axis=1) * np.linalg.norm(change, axis=1))
+
+
+def contraction_steps(eigenvalues, tolerance):
+    """Steps until descent at lam = 1/ev_max has shrunk every mode to ``tolerance``, and kappa ln(1/tol), (sPC.24)."""
+    kappa = max(eigenvalues) / min(eigenvalues)
+    if kappa == 1:
+        return 1, 0.0
+    slowest = 1.0 - 1.0 / kappa  # factor per step of the mode with ev_min
+    return math.ceil(math.log(tolerance) / math.log(slowest)), -kappa * math.log(tolerance)  # (sPC.24)
+
+
+# Examples with one unknown
+
+
+SLOPES = {  # g, g', g'' at a
+    "tanh": lambda a: (np.tanh(a), 1 - np.tanh(a) ** 2, -2 * np.tanh(a) * (1 - np.tanh(a) ** 2)),
+    "sigmoid": lambda a: (
+        1 / (1 + np.exp(-a)),
+        np.exp(-a) / (1 + np.exp(-a)) ** 2,
+        np.exp(-a) * (np.exp(-a) - 1) / (1 + np.exp(-a)) ** 3,
+    ),
+    "softplus": lambda a: (
+        np.log1p(np.exp(a)),
+        1 / (1 + np.exp(-a)),
+        np.exp(-a) / (1 + np.exp(-a)) ** 2,
+    ),
+}
+
+
+def newton_unit(layer, params, x, y, precision):
+    """s_a and pi_a' (B, 1) after a Newton step of the parent in x -> a -> b from its prediction, (sPC.21).
+
+    The prediction of a is mu_a = w_1 x + b_1, that of b is w g(s_a) + b_2, and b is clamped to y. ``layer`` is
+    the second block's (activation, form): pre, g = phi and w = w_2; post, g(s) = phi(w_2 s + b_2) and w = 1.
+    """
+    (kind, form), (pi_a, pi_b) = layer, precision
+    mu_a = x @ params[0]["W"].T + params[0]["b"]
+    w, offset = params[1]["W"].item(), params[1]["b"]
+    if form == "pre":
+        g, slope, bend = SLOPES[kind](mu_a)
+    else:
+        g, slope, bend = SLOPES[kind](w * mu_a + offset)
+        slope, bend, w, offset = w * slope, w**2 * bend, 1.0, 0.0
+    dev = y - (w * g + offset)
+    pi = pi_a + pi_b * (w**2 * slope**2 - w * bend * dev)  # (sPC.21)
+    return mu_a + w * slope * pi_b * dev / pi, pi  # (sPC.21)
+
+
+# The warm-up example: one unknown s with prior N(prior, 1), observed through g(s) = s^2 with noise N(0, 1)
+
+
+def warm_up_flow(observation, prior, step, steps, *, error_units, sign=1.0):
+    """s after so many Euler steps from s = prior, (sPC.23); ``sign`` -1 flips eps_p in the equation of s.
+
+    With ``error_units`` the errors are units of their own that relax to their values, from zero; without
+    them they have their values at once, and s follows the gradient.
+    """
+    s, eps_p, eps_u = prior, 0.0, 0.0
+    for _ in range(steps):
+        error_p, error_u = s - prior, observation - s * s
+        if not error_units:
+            eps_p, eps_u = error_p, error_u
+        ds = eps_u * 2 * s - sign * eps_p  # (sPC.23)
+        s, eps_p, eps_u = (
+            s + step * ds,
+            eps_p + step * (error_p - eps_p),  # (sPC.23)
+            eps_u + step * (error_u - eps_u),  # (sPC.23)
+        )
+    return s
+
+
+def warm_up_mode(observation, prior):
+    """The s of highest posterior density: the real root of 2 s^3 + (1 - 2 u) s - v with the lowest energy, (sPC.23)."""
+    roots = np.roots([2.0, 0.0, 1.0 - 2.0 * observation, -prior])
+    real = roots[abs(roots.imag) < 1e-9].real
+    energy = 0.5 * (real - prior) ** 2 + 0.5 * (observation - real**2) ** 2
+    return float(real[np.argmin(energy)])

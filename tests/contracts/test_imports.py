@@ -25,15 +25,30 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     **dict.fromkeys(["backprop", "spc", "epc", "optim"], 8),
     **dict.fromkeys(["variants", "dag"], 9),  # they stand on spc and epc
     **dict.fromkeys(["train", "check", "mistakes", "plotting"], 9),
-    "verify": 10,
-    "tour": 11,
-    "__main__": 12,
+    "setting": 10,
+    **dict.fromkeys(
+        [
+            "runner",
+            "conventions",
+            "coordinates",
+            "exact_backprop",
+            "examples",
+            "gradients",
+            "learning",
+            "linear_nets",
+            "travel",
+        ],
+        11,
+    ),
+    "verify": 12,
+    "tour": 13,
+    "__main__": 14,
 }
 ALGORITHMS = ("functions", "residual", "architectures", "backprop", "spc", "epc", "variants", "dag", "optim")
 MAY_IMPORT = {
     "matplotlib": {"plotting"},
     "tqdm": {"train"},
-    "reference": {"verify"},
+    "reference": {"setting"},
     "autograd": set(),
     "cupy": {"backend"},
 }
@@ -99,7 +114,7 @@ def test_only_the_ground_floor_names_cupy():
 
 @pytest.mark.parametrize("library", MAY_IMPORT)
 def test_optional_libraries_have_one_door(library):
-    """Matplotlib in ``plotting``, tqdm in ``train``, the oracles in ``verify``, CuPy in ``backend``."""
+    """Matplotlib in ``plotting``, tqdm in ``train``, the oracles in ``verify/setting``, CuPy in ``backend``."""
     assert {name for name, path in modules().items() if library in imported(path)} == MAY_IMPORT[library]
 
 

@@ -3,11 +3,18 @@
 import numpy as np
 import pytest
 
-from minipc import backprop, epc, fast, spc
+from minipc import architectures, backprop, dag, epc, fast, spc, variants
 from minipc.mistakes import load
 from minipc.verify import CLAIMS, CONTROL, verify
 
-MODULES = {"backprop": backprop, "epc": epc, "spc": spc}
+MODULES = {
+    "architectures": architectures,
+    "backprop": backprop,
+    "dag": dag,
+    "epc": epc,
+    "spc": spc,
+    "variants": variants,
+}
 BROKEN = [  # claim, mistake, module, the function that the mistake is in
     ("S01", "the output delta has the wrong sign", "backprop", "gradient"),
     ("S02", "the top-down term has the wrong sign", "spc", "_activity_gradient"),
@@ -27,6 +34,36 @@ BROKEN = [  # claim, mistake, module, the function that the mistake is in
     ("S11", "the output error is counted twice", "epc", "_error_gradient"),
     ("S16", "the output error is not penalised", "epc", "_error_gradient"),
     ("S25", "d has the wrong sign", "epc", "_error_gradient"),
+    ("S14", "the top-down term has the wrong sign", "spc", "_activity_gradient"),
+    ("S14", "the output error is counted twice", "epc", "_error_gradient"),
+    ("S26", "d has the wrong sign", "epc", "_error_gradient"),
+    ("S39", "the weight gradient has the wrong sign", "epc", "local_gradient"),
+    ("S40", "the weight gradient has the wrong sign", "epc", "local_gradient"),
+    ("S41", "the derivative is taken at the prediction, not at the state", "spc", "_activity_gradient"),
+    ("S44", "the top-down term is missing", "spc", "_activity_gradient"),
+    ("S19", "the top-down term is missing", "spc", "_activity_gradient"),
+    ("S36", "the energy is a batch mean during inference", "spc", "_infer"),
+    ("S04", "the normaliser is counted once, not once a sample", "variants", "precision_gradient"),
+    ("S04", "the log-determinant is missing in the energy", "variants", "full_energy"),
+    ("S21", "the sweep takes the old state of the layer above", "variants", "top_down"),
+    ("S22", "all blocks learn at the last step", "variants", "z_il"),
+    ("S23", "the Jacobians move with the states", "variants", "fixed_prediction"),
+    ("S24", "the Jacobians move with the states", "variants", "fixed_prediction"),
+    (
+        "S27",
+        "the target is shrunk instead of moved towards the prediction",
+        "variants",
+        "target_interpolation",
+    ),
+    ("S28", "the gradient is not divided by beta", "variants", "nudged"),
+    ("S28", "the difference of two nudges is divided by beta, not by twice beta", "variants", "centred"),
+    ("S29", "the gain of the branches does not know the depth", "architectures", "mupc"),
+    ("S30", "the weights take the errors where the multipliers belong", "variants", "pc_alm"),
+    ("S33", "one child counts where there are two", "dag", "_error_gradient"),
+    ("S33", "every parent takes the first columns", "dag", "_error_gradient"),
+    ("S38", "the weights take their gradient from the new states", "variants", "incremental"),
+    ("S42", "phi'' is dropped in the curvature (pre form)", "variants", "_curvature"),
+    ("S42", "phi'' is dropped in the curvature", "variants", "_curvature"),
 ]
 
 

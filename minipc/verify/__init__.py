@@ -1,0 +1,28 @@
+"""The proof table: every claim on fresh random problems, against an oracle that shares no code with the engine.
+
+This is the one package that imports ``reference/`` (and with it HIPS autograd), and only the command
+``python -m minipc verify`` imports it. A trial returns two numbers: how far the engine is from the oracle,
+and how far a *wrong* version of the same thing is, the negative control. A claim holds if the first is within
+the tolerance in every trial and the second is above it, and above 1e-3, in every trial: a check that could not
+fail proves nothing. Counts (claims about signs, order and brackets) are numbers of violations. Where a claim is
+about a rate, ``worst`` is the relative deviation of the ratio over a decade from 10, or from 100.
+
+``setting`` has what all claims use, ``runner`` runs them, and the claims stand by topic: ``gradients``,
+``coordinates`` (sPC and ePC), ``linear_nets``, ``travel`` (of the error), ``exact_backprop`` (and what is none),
+``learning``, ``examples``, ``conventions``.
+"""
+
+from . import (  # noqa: F401  they register their claims
+    conventions,
+    coordinates,
+    exact_backprop,
+    examples,
+    gradients,
+    learning,
+    linear_nets,
+    travel,
+)
+from .runner import CONTROL, verify
+from .setting import CLAIMS, Claim, claim, network, oracle
+
+__all__ = ["CLAIMS", "CONTROL", "Claim", "claim", "network", "oracle", "verify"]
