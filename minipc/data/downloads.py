@@ -83,4 +83,4 @@ def _downloaded(remote):
         raise ConnectionError(
             f"cannot download {remote.url}: {error}; without a network, put the file into a folder "
             f"{remote.folder} and let the environment variable MINIPC_DATA name the folder that holds {remote.folder}"
-        ) from error
+        ) from None  # the chain below is forty lines of sockets
