@@ -1,5 +1,6 @@
 """Training: what each rule and step makes of twenty layers: rows 8 and 16."""
 
+import contextlib
 import warnings
 
 import numpy as np
@@ -13,20 +14,32 @@ ADAM = pc.Adam(3e-4)
 
 
 def train(net, params, data, rule, seed, epochs=1, optimizer=ADAM, **options):
-    """Parameters after training; a step that is too long may diverge, which is what the rows are about."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", pc.InferenceWarning)
-        params, _ = pc.fit(
-            net, params, (data.x_train, data.y_train), rule=rule, optimizer=optimizer,
-            epochs=epochs, seed=seed, progress=False, **options,
-        )  # fmt: skip
+    """Parameters after training, or None if a gradient was not finite on the way.
+
+    A step that is too long may diverge: that is what the rows are about, so its warnings are not shown.
+    """
+    with quiet():
+        try:
+            params, _ = pc.fit(
+                net, params, (data.x_train, data.y_train), rule=rule, optimizer=optimizer,
+                epochs=epochs, seed=seed, progress=False, **options,
+            )  # fmt: skip
+        except FloatingPointError:
+            return None
     return params
+
+
+@contextlib.contextmanager
+def quiet():
+    """No warning of diverging inference and of overflow."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", pc.InferenceWarning)
+        yield
 
 
 def regime(net, params, data, rule, options):
     """Relaxed fraction of the fastest mode (ePC.17), median of the first 64 images; None for rules without one."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", pc.InferenceWarning)
+    with quiet():
         value = rule(net, params, data.x_train[:64], data.y_train[:64], **options).regime
     return None if value is None else float(np.median(value))
 
@@ -44,9 +57,9 @@ def spc(steps, lam):
     return pc.spc.gradient, {"inference_steps": steps, "step_size": lam}
 
 
-# (layers, samples): rule with options, name, expected (a value, or two ends of a range), allowed points beyond it
+# (layers, samples, seeds): rule with options, name, expected (a value or two ends of a range), points allowed beyond
 TABLE = {
-    (4, 6_400): [
+    (4, 6_400, 3): [
         (BP, "BP", 84.7, 3),
         (epc(5, 0.001), "ePC N = 5, lam 0.001", 84.8, 3),
         (epc(4, 0.1), "ePC N = 4, lam 0.1", 84.4, 3),
@@ -55,7 +68,7 @@ TABLE = {
         (spc(20, 0.1), "sPC N = 20, lam 0.1", 84.5, 3),
         (spc(64, 0.1), "sPC N = 64, lam 0.1", 83.5, 3),
     ],
-    (20, 6_400): [
+    (20, 6_400, 3): [
         (BP, "BP", 75.5, 10),
         (epc(5, 0.001), "ePC N = 5, lam 0.001", 75.3, 10),
         (epc(5, 0.01), "ePC N = 5, lam 0.01", 69.4, 10),
@@ -64,7 +77,7 @@ TABLE = {
         (spc(20, 0.1), "sPC N = 20, lam 0.1", 22.8, 10),
         (spc(20, 0.3), "sPC N = 20, lam 0.3", 54, 10),
     ],
-    (20, 19_200): [
+    (20, 19_200, 2): [
         (BP, "BP", 89.2, 5),
         (epc(5, 0.001), "ePC N = 5, lam 0.001", 83.7, 10),
         (epc(20, 0.05), "ePC N = 20, lam 0.05", (9, 11), 5),
@@ -75,16 +88,19 @@ TABLE = {
 
 
 @row(8, "Training table: the published ePC setting is backprop in disguise", data=True)
-def training_table(seed=0, seeds=3, table=TABLE):
+def training_table(seed=0, table=TABLE):
     """Does predictive coding train deep networks? That depends on how far inference goes.
 
     Setting: 784-128x(L-1)-10 with L = 4 or 20, GELU (tanh form), orthogonal weights of gain sqrt 2, zero biases,
     cross-entropy, float32; the first 6,400 (or 19,200) MNIST images, pixels 0..1, one pass in batches of 64, Adam
-    3e-4; accuracy on the first 2,000 test images, mean [worst..best] of three seeds (weights and order of the images).
+    3e-4; accuracy on the first 2,000 test images, mean [worst..best] of three seeds (19,200 images: two), which draw
+    the weights and the order of the images.
     Expected for "adaptive": another backtracking (sufficient decrease 1e-4), ours asks for 0.45 (EPS.1).
 
     regime: relaxed fraction (ePC.17) of the fastest mode met, before and after training: below 0.1 the gradient is
     backprop's, above 0.9 the equilibrium's, negative means that the step is unstable for the median image.
+
+    A run whose gradient becomes infinite or NaN is stopped and counts as 10 %, chance.
 
     Equations: (ePC.5), (ePC.11), (ePC.13), (ePC.17), (EPS.1), (sPC.5), (ADAM.1)-(ADAM.4).
 
@@ -92,21 +108,28 @@ def training_table(seed=0, seeds=3, table=TABLE):
     images and the collapse), because single runs of BP scatter by 5 (seen before the other rules were run).
     """
     lines = []
-    for (L, samples), rules in table.items():
+    for (L, samples, seeds), rules in table.items():
         data, net = mnist(samples=samples), gelu_mlp(L)
         for (rule, options), name, expected, within in rules:
-            accuracy, regimes = [], []
+            accuracy, regimes, broken = [], [], 0
             for k in range(seed, seed + seeds):
                 start = net.init(k, "float32")
                 end = train(net, start, data, rule, k, **options)
-                accuracy.append(100 * pc.accuracy(net, end, data.x_test, data.y_test))
-                regimes.append([regime(net, p, data, rule, options) for p in (start, end)])
+                broken += end is None
+                accuracy.append(
+                    10.0 if end is None else 100 * pc.accuracy(net, end, data.x_test, data.y_test)
+                )
+                regimes.append(
+                    [regime(net, p, data, rule, options) for p in (start, start if end is None else end)]
+                )
             mean, what = float(np.mean(accuracy)), f"{L} layers, {samples:,} images: {name}"
             shown = f"{mean:.1f} [{min(accuracy):.1f}..{max(accuracy):.1f}]"
             if regimes[0][0] is not None:
                 before, after = np.mean(regimes, axis=0)
                 shown += f", regime {before:.3f} to {after:.3f}"
-            measured = {"accuracy": accuracy, "regime": regimes}
+            if broken:
+                shown += f", {broken} of {seeds} runs not finite"
+            measured = {"accuracy": accuracy, "regime": regimes, "not_finite": broken}
             if expected is None:
                 lines.append(note(what, measured, shown))
                 continue
@@ -146,7 +169,7 @@ def largest_curvature(net, params, x, y, iterations=20):
         T[:, k, k] = alpha[:, 0]
         if k + 1 < iterations:
             T[:, k, k + 1] = T[:, k + 1, k] = beta[:, 0]
-        before, v = v, w / beta
+        before, v = v, w / np.where(beta > 1e-10, beta, np.inf)  # no direction is left: all of H is known
     return np.linalg.eigvalsh(T)[:, -1]
 
 
@@ -197,8 +220,7 @@ def _trace(net, d, x, y, rule, options, seed):
         if update % 20 == 0:
             values.append(float(largest_curvature(net, params, x, y).max()))
         rows = order[64 * update : 64 * (update + 1)]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", pc.InferenceWarning)
+        with quiet():
             g = rule(net, params, d.x_train[rows], d.y_train[rows], **options)
         mean = [{name: value / 64 for name, value in p.items()} for p in g.grads]
         params, state = ADAM.step(params, mean, state)
