@@ -1,6 +1,8 @@
 """The networks and data that several experiments share."""
 
+import contextlib
 import functools
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -53,3 +55,11 @@ def cosine(a, b):
 def deviation(a, b):
     """Relative error, in norm, of ``a`` against ``b``."""
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+@contextlib.contextmanager
+def quiet():
+    """No warning of diverging inference and of overflow."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", pc.InferenceWarning)
+        yield

@@ -1,14 +1,11 @@
-"""Training: what each rule and step makes of twenty layers: rows 8 and 16."""
-
-import contextlib
-import warnings
+"""Training: what each rule and step makes of twenty or thirty layers: rows 8, 15 and 16."""
 
 import numpy as np
 
 import minipc as pc
 
-from .nets import gelu_mlp, mnist, one_hot
-from .table import factor, note, row, says
+from .nets import gelu_mlp, mnist, one_hot, quiet
+from .table import factor, note, row, says, show
 
 ADAM = pc.Adam(3e-4)
 
@@ -27,14 +24,6 @@ def train(net, params, data, rule, seed, epochs=1, optimizer=ADAM, **options):
         except FloatingPointError:
             return None
     return params
-
-
-@contextlib.contextmanager
-def quiet():
-    """No warning of diverging inference and of overflow."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore", pc.InferenceWarning)
-        yield
 
 
 def regime(net, params, data, rule, options):
@@ -57,6 +46,25 @@ def spc(steps, lam):
     return pc.spc.gradient, {"inference_steps": steps, "step_size": lam}
 
 
+def backtracking(net, params, x, y, *, inference_steps, share=1e-4):
+    """ePC with the textbook's backtracking: keep a step if E falls by ``share`` of lam |g|^2, first step 0.1.
+
+    The engine's "adaptive" step (EPS.1) asks for 0.45 instead; ``minipc`` has no option for it, so here it is written
+    with the public verbs. Kept: lam x 1.5, at most 1; else lam x 0.3.
+    """
+    e = pc.epc.feedforward(net, params, x)
+    E, g = pc.epc.energy(net, params, e, x, y), pc.epc.error_gradient(net, params, e, x, y)
+    loss, lam = E, np.full_like(E, 0.1)
+    for _ in range(inference_steps):
+        trial = [None, *(v - lam[:, None] * w for v, w in zip(e[1:], g[1:], strict=True))]  # (ePC.5)
+        trial_E, fall = pc.epc.energy(net, params, trial, x, y), sum((w * w).sum(axis=1) for w in g[1:])
+        keep = trial_E <= E - share * lam * fall  # (EPS.1)
+        e = [None, *(np.where(keep[:, None], v, w) for v, w in zip(trial[1:], e[1:], strict=True))]
+        E, lam = np.where(keep, trial_E, E), np.where(keep, np.minimum(1.5 * lam, 1), 0.3 * lam)
+        g = pc.epc.error_gradient(net, params, e, x, y)
+    return pc.Gradient(pc.epc.weight_gradient(net, params, e, x, y), loss)
+
+
 # (layers, samples, seeds): rule with options, name, expected (a value or two ends of a range), points allowed beyond
 TABLE = {
     (4, 6_400, 3): [
@@ -64,7 +72,8 @@ TABLE = {
         (epc(5, 0.001), "ePC N = 5, lam 0.001", 84.8, 3),
         (epc(4, 0.1), "ePC N = 4, lam 0.1", 84.4, 3),
         (epc(16, 0.1), "ePC N = 16, lam 0.1", 82.9, 3),
-        (epc(10, "adaptive"), "ePC N = 10, adaptive", 84.4, 3),
+        ((backtracking, {"inference_steps": 10}), "ePC N = 10, backtracking", 84.4, 3),
+        (epc(10, "adaptive"), "ePC N = 10, adaptive", None, None),
         (spc(20, 0.1), "sPC N = 20, lam 0.1", 84.5, 3),
         (spc(64, 0.1), "sPC N = 64, lam 0.1", 83.5, 3),
     ],
@@ -73,7 +82,8 @@ TABLE = {
         (epc(5, 0.001), "ePC N = 5, lam 0.001", 75.3, 10),
         (epc(5, 0.01), "ePC N = 5, lam 0.01", 69.4, 10),
         (epc(5, 0.05), "ePC N = 5, lam 0.05", (24, 34), 10),
-        (epc(10, "adaptive"), "ePC N = 10, adaptive", 70, 10),
+        ((backtracking, {"inference_steps": 10}), "ePC N = 10, backtracking", 70, 10),
+        (epc(10, "adaptive"), "ePC N = 10, adaptive", None, None),
         (spc(20, 0.1), "sPC N = 20, lam 0.1", 22.8, 10),
         (spc(20, 0.3), "sPC N = 20, lam 0.3", 54, 10),
     ],
@@ -95,7 +105,8 @@ def training_table(seed=0, table=TABLE):
     cross-entropy, float32; the first 6,400 (or 19,200) MNIST images, pixels 0..1, one pass in batches of 64, Adam
     3e-4; accuracy on the first 2,000 test images, mean [worst..best] of three seeds (19,200 images: two), which draw
     the weights and the order of the images.
-    Expected for "adaptive": another backtracking (sufficient decrease 1e-4), ours asks for 0.45 (EPS.1).
+    "backtracking" is that of the expected runs (keep a step if E falls by 1e-4 of lam |g|^2), "adaptive" the
+    engine's, which asks for 0.45 (EPS.1).
 
     regime: relaxed fraction (ePC.17) of the fastest mode met, before and after training: below 0.1 the gradient is
     backprop's, above 0.9 the equilibrium's, negative means that the step is unstable for the median image.
@@ -106,6 +117,17 @@ def training_table(seed=0, table=TABLE):
 
     The expected numbers are single runs. Four layers land within 3 points; twenty layers within 10 (5 for BP on 19,200
     images and the collapse), because single runs of BP scatter by 5 (seen before the other rules were run).
+
+    What the table says. (1) Four layers: everything learns, and the nearer inference comes to equilibrium, the more it
+    costs: 2 to 3 points against BP. (2) The published setting, N = 5 and lam 0.001, is BP with another name: same
+    accuracy, regime 0.01. (3) Twenty layers: a fixed step of 0.05 spoils learning and, near equilibrium (N = 20),
+    destroys it: the largest curvature grows (row 16), and the step is too long for more and more images. (4) The
+    adaptive step repairs it: at equilibrium for the fastest mode, and as good as BP on 6,400 images, though not on
+    19,200. (5) sPC with 20 steps does not reach the lower layers (row 7).
+
+    What does not land: four layers with backtracking. Near-equilibrium learning costs more here than in the expected
+    run, with either kind of backtracking, and as much as N = 16 at lam 0.1 or sPC at N = 64 do. The reason is not
+    known; the weights, the order of the images and the form of GELU are not stated.
     """
     lines = []
     for (L, samples, seeds), rules in table.items():
@@ -125,8 +147,8 @@ def training_table(seed=0, table=TABLE):
             mean, what = float(np.mean(accuracy)), f"{L} layers, {samples:,} images: {name}"
             shown = f"{mean:.1f} [{min(accuracy):.1f}..{max(accuracy):.1f}]"
             if regimes[0][0] is not None:
-                before, after = np.mean(regimes, axis=0)
-                shown += f", regime {before:.3f} to {after:.3f}"
+                before, after = np.median(regimes, axis=0).tolist()
+                shown += f", regime {show(before)} to {show(after)}"
             if broken:
                 shown += f", {broken} of {seeds} runs not finite"
             measured = {"accuracy": accuracy, "regime": regimes, "not_finite": broken}
@@ -137,6 +159,64 @@ def training_table(seed=0, table=TABLE):
             text = f"{low} to {high}" if low != high else str(expected)
             lands = low - within <= mean <= high + within
             lines.append(says(what, measured, text, f"within {within} points", lands, shown))
+    return lines
+
+
+@row(15, "muPC: thirty layers learn although most of them receive nothing", data=True)
+def mupc_training(seed=0, seeds=3, batches=150):
+    """A residual network on which sPC trains at depth 30. What do its hidden layers contribute?
+
+    Setting: muPC network (sPC.18) 784-128x29-10, ReLU, weights N(0, 1), no biases, squared error, one-hot targets,
+    float32; MNIST standardised (mean 0.1307, deviation 0.3081), the first 9,600 images once, 150 batches of 64, Adam
+    0.1; accuracy on the first 2,000 test images, mean [worst..best] of three seeds. Inference: N = 30 steps of
+    0.5 / 64, which is what a step of 0.5 means when the energy is averaged over the batch (thebuckleylab/jpc); the
+    same with N = 1; BP; and a true step of 0.5 for every image. Zero errors: eps_l after inference, all 64 images of
+    the first batch, first weights.
+
+    Equations: (sPC.5), (sPC.9), (sPC.18), (sPC.19).
+
+    After 30 steps lam^(L-l) delta_l, (sPC.9), is far below what float32 can add to a state: three quarters of the
+    layers keep their first, random weights, and the residual path carries the input past them. So this is no
+    evidence that predictive coding assigns credit through thirty layers. Single runs scatter by 5 points and more
+    (BP here: 10), which was seen before the criterion was set: within 5 points of the mean; the true step: at most 30.
+    """
+    from minipc.architectures import mupc
+
+    d = mnist(samples=64 * batches)
+    x, y = (d.x_train - 0.1307) / 0.3081, one_hot(d.y_train, "float32")
+    data = d._replace(x_train=x, y_train=y, x_test=(d.x_test - 0.1307) / 0.3081)
+    net, lines = mupc(784, 128, 10, depth=30), []
+    L, lam = len(net.blocks), 0.5 / 64
+    for (rule, options), name, expected in (
+        (spc(30, lam), "sPC, N = 30, lam 0.5/64", 84.7),
+        (spc(1, lam), "sPC, N = 1, lam 0.5/64", 80.2),
+        (BP, "BP", 87.5),
+        (spc(30, 0.5), "sPC, N = 30, lam 0.5", 19),
+    ):
+        accuracy, zero = [], []
+        for k in range(seed, seed + seeds):
+            start = net.init(k, "float32")
+            with quiet():
+                g = rule(net, start, x[:64], y[:64], **options)
+            zero.append([l for l in range(1, L) if not g.errors[l].any()])
+            end = train(net, start, data, rule, k, optimizer=pc.Adam(0.1), **options)
+            accuracy.append(
+                10.0
+                if end is None
+                else 100 * pc.accuracy(net, end, data.x_test, one_hot(d.y_test, "float32"))
+            )
+        mean = float(np.mean(accuracy))
+        shown = f"{mean:.1f} [{min(accuracy):.1f}..{max(accuracy):.1f}]"
+        if expected == 19:
+            lines.append(says(name, accuracy, "19", "at most 30", mean <= 30, shown))
+        else:
+            lines.append(says(name, accuracy, str(expected), "within 5", abs(mean - expected) <= 5, shown))
+        if name.startswith("sPC, N = 30, lam 0.5/64"):
+            highest = [
+                max(found, default=0) if found == list(range(1, len(found) + 1)) else 0 for found in zero
+            ]
+            what = "layers 1 to ... with exactly zero errors, each seed"
+            lines.append(says(what, highest, "22 (3L/4)", "at least 22", min(highest) >= 22))
     return lines
 
 
@@ -184,19 +264,23 @@ def curvature_in_training(seed=0, seeds=3):
 
     Equations: (ePC.9), (ePC.13), (EPS.3).
 
-    The Gauss-Newton part (EPS.3), which the engine's "power" step uses, is smaller at the start (1.4 instead of 2.3 with
-    cross-entropy, 20 layers): there the rest of the Hessian matters. Values at the start land within a tenth; later
+    The Gauss-Newton part (EPS.3), which the engine's "power" step uses, is smaller at the start: there the rest of the
+    Hessian matters. Values at the start land within a tenth; later
     they are a maximum over images that differ by orders of magnitude, and land within a factor of three.
     The number of steps of "ePC lam .05" is not stated; here N = 5, as in row 8.
     """
     d = mnist()
     x, y, lines = d.x_train[:64], d.y_train[:64], []
     for L, loss, expected in ((4, "cross_entropy", 2.0), (20, "cross_entropy", 2.3), (20, "mse", 5.2)):
-        net, target = gelu_mlp(L, loss=loss), one_hot(y, float) if loss == "mse" else y
-        values = [
-            largest_curvature(net, net.init(k, "float32"), x, target).max() for k in range(seed, seed + seeds)
+        net, target = gelu_mlp(L, loss=loss), one_hot(y, "float32") if loss == "mse" else y
+        starts = [net.init(k, "float32") for k in range(seed, seed + seeds)]
+        full = [largest_curvature(net, p, x, target).max() for p in starts]
+        part = [
+            pc.epc.largest_eigenvalue(net, p, pc.epc.feedforward(net, p, x), x, target, iterations=20).max()
+            for p in starts
         ]
-        lines.append(factor(f"untrained, {L} layers, {loss}", float(np.median(values)), expected, 1.1))
+        lines.append(factor(f"untrained, {L} layers, {loss}", float(np.median(full)), expected, 1.1))
+        lines.append(note("the same, Gauss-Newton part", float(np.median(part))))
     rules = (
         (BP, "BP", (2.5, 8, 28, 71, 146)),
         (epc(5, 0.001), "ePC N = 5, lam 0.001", (None, None, None, None, 121)),
@@ -205,10 +289,15 @@ def curvature_in_training(seed=0, seeds=3):
     )
     net = gelu_mlp(20)
     for (rule, options), name, expected in rules:
-        runs = np.median([_trace(net, d, x, y, rule, options, k) for k in range(seed, seed + seeds)], axis=0)
-        for update, value, wanted in zip(range(0, 100, 20), runs.tolist(), expected, strict=True):
-            what = f"{name}, update {update}"
-            lines.append(note(what, value) if wanted is None else factor(what, value, wanted, 3))
+        runs = [_trace(net, d, x, y, rule, options, k) for k in range(seed, seed + seeds)]
+        median = np.median(runs, axis=0).tolist()
+        what = f"{name}: before update 0 / 20 / 40 / 60 / 80"
+        if not any(expected):
+            lines.append(note(what, median))
+            continue
+        close = all(e is None or e / 3 <= v <= 3 * e for v, e in zip(median, expected, strict=True))
+        texts = " / ".join("–" if e is None else show(e) for e in expected)
+        lines.append(says(what, median, texts, "each within a factor of 3", close))
     return lines
 
 
