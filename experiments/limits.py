@@ -8,7 +8,7 @@ import minipc as pc
 from minipc import variants
 
 from .nets import cosine, deviation, flat, quiet, tanh_problem
-from .table import at_most, factor, note, row, says
+from .table import at_most, factor, note, row, says, show
 
 
 @row(3, "Exact backprop from predictive coding: timed updates, fixed predictions")
@@ -154,5 +154,5 @@ def nudging(seed=0, steps=1_000):
         says("loss weighting: error at 0.1 / error at 0.01", weighted[2] / weighted[4], "8.4", "6 to 12", 6 < weighted[2] / weighted[4] < 12),
         factor("centred: relative error, beta 0.1 / 0.03 / 0.01", centred[2:], [0.063, 0.0055, 0.0006], 3),
         says("centred: error at 0.1 / error at 0.01", centred[2] / centred[4], "105", "70 to 140", 70 < centred[2] / centred[4] < 140),
-        note("centred: relative error, beta 1 / 0.3", centred[:2]),
+        note("centred: relative error, beta 1 / 0.3", centred[:2], " / ".join(show(v) if v < 1e6 else "diverges" for v in centred[:2])),
     ]  # fmt: skip
