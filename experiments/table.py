@@ -72,13 +72,14 @@ def show(value) -> str:
 
 def at_most(what, measured, bound, expected):
     """A deviation that should be no more than rounding: ``measured <= bound``."""
-    return says(what, measured, expected, f"at most {show(bound)}", _worst(measured) <= bound)
+    small = all(m <= bound for m, _ in _pairs(measured, measured))
+    return says(what, measured, expected, f"at most {show(bound)}", small)
 
 
-def near(what, measured, expected, within, shown=None):
+def near(what, measured, expected, within):
     """A value, or several: each within ``within`` of the expected one."""
     close = all(abs(m - e) <= within for m, e in _pairs(measured, expected))
-    return says(what, measured, show(expected), f"within {show(within)}", close, shown)
+    return says(what, measured, show(expected), f"within {show(within)}", close)
 
 
 def factor(what, measured, expected, times):
@@ -95,10 +96,6 @@ def says(what, measured, expected, criterion, lands, shown=None):
 def note(what, measured, shown=None):
     """A number without an expectation."""
     return Line(what, measured, show(measured) if shown is None else shown)
-
-
-def _worst(measured):
-    return max(measured) if isinstance(measured, list | tuple) else measured
 
 
 def _pairs(measured, expected):
@@ -127,5 +124,5 @@ def as_markdown(lines) -> str:
 
 
 def _cells(line):
-    lands = "" if line.lands is None else "yes" if line.lands else "**no**"
+    lands = "" if line.lands is None else "yes" if line.lands else "NO"
     return line.what, line.shown, line.expected, line.criterion, lands
