@@ -280,7 +280,7 @@ def curvature_in_training(seed=0, seeds=3):
             for p in starts
         ]
         lines.append(factor(f"untrained, {L} layers, {loss}", float(np.median(full)), expected, 1.1))
-        lines.append(note("the same, Gauss-Newton part", float(np.median(part))))
+        lines.append(note(f"untrained, {L} layers, {loss}: Gauss-Newton part", float(np.median(part))))
     rules = (
         (BP, "BP", (2.5, 8, 28, 71, 146)),
         (epc(5, 0.001), "ePC N = 5, lam 0.001", (None, None, None, None, 121)),

@@ -38,15 +38,15 @@ def test_row_4_one_step():
 
 
 def test_row_5_same_equilibrium():
-    """Three networks instead of twelve, so no demand on the smallest cosine."""
-    _, states, grads, cosines, *_ = limits.same_equilibrium(nets=3, others=0)
+    """Two networks instead of twelve, so no demand on the smallest cosine."""
+    _, states, grads, cosines, *_ = limits.same_equilibrium(nets=2, others=0)
     check([states, grads])
     assert 0 < max(cosines.measured) < 0.9
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_row_9_nudging(seed):
-    """Which limit is backprop, for three networks."""
+    """Which limit is backprop, for two networks."""
     lines = limits.nudging(seed=seed)
     if seed == 0:
         check(lines)
