@@ -13,7 +13,7 @@ HEAD = """# Results of the experiments
 
 Written by `python -m experiments all --out experiments/RESULTS.md`; nothing here is typed by hand. Machine: 2 cores,
 one BLAS thread. Seed {seed}. The expected numbers are those of earlier, independent runs with a setting that is known
-only roughly (see `experiments/__init__.py`); what is not landed is explained in the text of its row.
+only roughly (see `experiments/__init__.py`); what does not land is explained in the text of its row.
 
 {summary}
 """

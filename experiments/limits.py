@@ -5,7 +5,6 @@ import math
 import numpy as np
 
 import minipc as pc
-from minipc import variants
 
 from .nets import cosine, deviation, flat, quiet, tanh_problem
 from .table import at_most, factor, note, row, says, show
@@ -24,11 +23,11 @@ def exact_backprop(seed=0):
     """
     net, p = tanh_problem(np.random.default_rng(seed), [5, 6, 7, 8, 7, 6, 4])
     L, bp = len(net.blocks), pc.backprop.gradient(net, p.params, p.x, p.y)
-    timed = variants.z_il(net, p.params, p.x, p.y)
+    timed = pc.variants.z_il(net, p.params, p.x, p.y)
     law, silent = [], []
     for lam in (0.1, 0.3, 1.0):
         for k in range(1, 21):
-            g = variants.fixed_prediction(net, p.params, p.x, p.y, inference_steps=k, step_size=lam)
+            g = pc.variants.fixed_prediction(net, p.params, p.x, p.y, inference_steps=k, step_size=lam)
             for l in range(1, L):
                 tail = sum(
                     math.comb(k, i) * lam**i * (1 - lam) ** (k - i) for i in range(L - l, k + 1)
@@ -37,7 +36,7 @@ def exact_backprop(seed=0):
                     law.append(deviation(g.errors[l], tail * bp.errors[l]))
                 else:
                     silent.append(float(abs(g.errors[l]).max()))
-    fixed = variants.fixed_prediction(net, p.params, p.x, p.y, inference_steps=400, step_size=0.3)
+    fixed = pc.variants.fixed_prediction(net, p.params, p.x, p.y, inference_steps=400, step_size=0.3)
     return [
         at_most("Z-IL against backprop, relative error", _worst(timed, bp), 9e-15, "9e-16"),
         at_most("fixed prediction against the binomial tail", max(law), 1e-13, "1e-14"),
@@ -157,9 +156,9 @@ def nudging(seed=0, steps=1_000):
         return flat(rule(net, p.params, p.x, p.y, beta=beta, inference_steps=steps, step_size=0.1).grads)
 
     with quiet():  # with -beta the energy may rise without end
-        cosines = [cosine(run(variants.target_interpolation, beta), bp) for beta in BETAS]
-        weighted = [deviation(run(variants.nudged, beta), bp) for beta in BETAS]
-        centred = [deviation(run(variants.centred, beta), bp) for beta in BETAS]
+        cosines = [cosine(run(pc.variants.target_interpolation, beta), bp) for beta in BETAS]
+        weighted = [deviation(run(pc.variants.nudged, beta), bp) for beta in BETAS]
+        centred = [deviation(run(pc.variants.centred, beta), bp) for beta in BETAS]
     spread = max(cosines[2:]) - min(cosines[2:])
     return [
         says("target interpolation: cosine, beta 1 / 0.3 / 0.1 / 0.03 / 0.01", cosines, "0.893 / 0.937 / 0.939 / 0.939 / 0.938",
