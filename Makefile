@@ -1,5 +1,5 @@
 # make tour: see minipc work.   make test: see it proven.   Both set up their own virtual environment.
-# Other commands: make verify, make notebooks, make lint, make clean.
+# Other commands: make verify, make experiments, make notebooks, make lint, make clean.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # one BLAS thread: small products gain nothing from a second one, and results repeat
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: tour test verify notebooks lint clean
+.PHONY: tour test verify experiments notebooks lint clean
 
 tour: $(VENV)/ready
 	$(BIN)/python -m minipc tour --out tour
@@ -17,6 +17,10 @@ test: $(VENV)/ready
 
 verify: $(VENV)/ready
 	$(BIN)/python -m minipc verify
+
+# every row beside what was expected; a line that does not land is no error of make. One row: python -m experiments 7
+experiments: $(VENV)/ready
+	-$(BIN)/python -m experiments all --out experiments/RESULTS.md
 
 notebooks: $(VENV)/ready
 	$(BIN)/python tutorials/build.py --check

@@ -1,4 +1,4 @@
-"""Data that ships with the package: real handwritten digits."""
+"""Real data: handwritten digits that ship with the package, and MNIST, found on this machine or downloaded."""
 
 import pathlib
 from typing import NamedTuple
@@ -6,13 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from ..arguments import float_dtype
+from . import mnist_files
 
 HERE = pathlib.Path(__file__).parent
 TEST_SIZE = 360
 
 
 class Split(NamedTuple):
-    """Training and test set; ``x (N, 64)`` float, ``y (N,)`` integer labels 0..9."""
+    """Training and test set; ``x (N, n)`` float, one row an image, ``y (N,)`` integer labels 0..9."""
 
     x_train: np.ndarray
     y_train: np.ndarray
@@ -36,3 +37,27 @@ def digits(dtype="float64") -> Split:
         images, labels = file["images"], file["labels"]
     x, y = (images / 16).astype(dtype), labels.astype(np.int64)
     return Split(x[:-TEST_SIZE], y[:-TEST_SIZE], x[-TEST_SIZE:], y[-TEST_SIZE:])
+
+
+def mnist(dtype="float32") -> Split:
+    """MNIST: 60,000 images of 28 x 28 pixels to train on, 10,000 to test; ``x (N, 784)``, pixels 0..1.
+
+    The four files are looked for in the folder ``mnist`` under the environment variable ``MINIPC_DATA`` and
+    under the cache folder, else downloaded into the cache (11 MB). Every file is used only if its content has
+    the known sha256. float32 takes 220 MB, float64 twice as much.
+
+    Raises
+    ------
+    ConnectionError          a file is not here and cannot be downloaded; says where to put it
+    ValueError               a file does not hold what it should
+    """
+    dtype = float_dtype(dtype)
+    x_train, x_test = (_scaled(mnist_files.images(part), dtype) for part in ("train", "t10k"))
+    return Split(x_train, mnist_files.labels("train"), x_test, mnist_files.labels("t10k"))
+
+
+def _scaled(pixels, dtype):
+    """Bytes 0..255 as numbers 0..1; in place, because the array is large."""
+    x = pixels.astype(dtype)
+    x /= 255
+    return x
