@@ -21,7 +21,7 @@ from .optim import SGD, Adam
 from .residual import Residual
 from .train import accuracy, fit
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "SGD",

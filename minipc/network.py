@@ -164,10 +164,10 @@ class Network:
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
                 arrays = dict(archive)
             header = json.loads(str(arrays.pop("header")))
-            if header["format"] != FORMAT:
+            if header["format"] not in (1, FORMAT):  # 1 had no input_shape: its networks began with Dense
                 raise ValueError(f"its format is {header['format']!r}, this version reads {FORMAT}")
             blocks = [build(name, config) for name, config in header["blocks"]]
-            net = cls(blocks, loss=header["loss"], input_shape=tuple(header["input_shape"]))
+            net = cls(blocks, loss=header["loss"], input_shape=header.get("input_shape"))
             params = [{k: arrays[f"{l}.{k}"] for k in b.shapes} for l, b in enumerate(net.blocks, start=1)]
         except FileNotFoundError:
             raise

@@ -1,5 +1,7 @@
 """Networks whose samples are no vectors: what does not fit is refused by name, before any work."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -163,6 +165,21 @@ def test_a_network_of_any_shape_is_saved_and_loaded(tmp_path):
     assert again.blocks == net.blocks
     assert again.shapes == net.shapes
     assert (again.forward(theta, X) == net.forward(params, X)).all()
+
+
+def test_a_file_of_the_first_version_is_read(tmp_path):
+    """Format 1 did not store the shape of the input, which its Dense blocks know."""
+    net = pc.Network([pc.Dense(3, 2, "tanh")])
+    params = net.init(0)
+    net.save(tmp_path / "net.npz", params)
+    with np.load(tmp_path / "net.npz") as archive:
+        arrays = dict(archive)
+    header = json.loads(str(arrays.pop("header")))
+    del header["input_shape"]
+    np.savez(tmp_path / "old.npz", header=np.array(json.dumps({**header, "format": 1})), **arrays)
+    again, theta = pc.Network.load(tmp_path / "old.npz")
+    assert again.shapes == [(3,), (2,)]
+    assert (theta[0]["W"] == params[0]["W"]).all()
 
 
 def test_the_summary_shows_the_shapes():
