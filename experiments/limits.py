@@ -98,9 +98,11 @@ def same_equilibrium(seed=0, nets=12, others=24, steps=20_000):
     Equations: (sPC.5), (ePC.5), (ePC.7).
 
     Sizes and weights are ours; the gain is that of row 4. With gain 1, the first try, the cosines were larger, and with
-    other seeds the smallest may be above 0.3 (0.344 with --seed 1). "The same equilibrium" holds while the energy has one minimum. With large weights it has several, and the two descents,
-    with steps that are not infinitely small, may end in different ones (last lines: 24 networks of gain 2.5; the
-    earlier runs met no such case among 36 networks whose weights are not stated).
+    other seeds the smallest may be above 0.3 (0.344 with --seed 1).
+
+    "The same equilibrium" holds while the energy has one minimum. With large weights it has several, and the two
+    descents, with steps that are not infinitely small, may end in different ones (last lines: 24 networks of gain 2.5;
+    the earlier runs met no such case among 36 networks whose weights are not stated).
     """
     found = [_both(np.random.default_rng([seed, k]), 1.3, steps) for k in range(nets)]
     residual, states, grads, cosines = (list(values) for values in zip(*found, strict=True))

@@ -124,10 +124,10 @@ def training_table(seed=0, table=TABLE):
     costs: 2 to 3 points against BP. (2) The published setting, N = 5 and lam 0.001, is BP with another name: regime
     0.01 at the start, BP's accuracy to 0.1 points with four layers, within the scatter of the runs with twenty. On 19,200
     images one of its two runs falls behind, presumably because of the images whose curvature has grown to hundreds (row
-    16): for them even this step is not small any more. (3) Twenty layers: a fixed step of 0.05 spoils learning and, near equilibrium (N = 20), destroys
-    it: the largest curvature grows, and the step is too long for more and more images. (4) The adaptive step repairs it:
-    at equilibrium for the fastest mode, as good as BP on 6,400 images, though not on 19,200. (5) Twenty steps of sPC
-    are too few to reach the lower layers (row 7).
+    16): for them even this step is not small any more. (3) Twenty layers: a fixed step of 0.05 spoils learning and, near
+    equilibrium (N = 20), destroys it: the largest curvature grows, and the step is too long for more and more images.
+    (4) The adaptive step repairs it: at equilibrium for the fastest mode, as good as BP on 6,400 images, though not on
+    19,200. (5) Twenty steps of sPC are too few to reach the lower layers (row 7).
 
     What does not land: four layers with backtracking. Near-equilibrium learning costs more here than in the expected
     run, with either kind of backtracking, and as much as N = 16 at lam 0.1 or sPC at N = 64 do. The reason is not
