@@ -114,6 +114,25 @@ def test_epc(both, seed, steps, step_size):
 
 
 @noisy
+@pytest.mark.parametrize("form", ["post", "pre"])
+@pytest.mark.parametrize("activation", ["tanh", "identity", "relu", "gelu", "softplus"])
+@pytest.mark.parametrize("sizes", [(4, 6, 6, 6, 6, 6, 3), (5, 5, 5, 5, 5), (4, 6, 3, 6, 3, 6, 2)])
+def test_layers_of_one_size_share_buffers(both, sizes, activation, form):
+    """With distinct widths no buffer would be shared; here one that is read too late shows."""
+    p = problem(1, sizes=sizes, activation=activation, output="tanh", form=form)
+    net = network(p)
+    for call in (
+        lambda: spc.gradient(net, p.params, p.x, p.y, inference_steps=9, step_size=0.1),
+        lambda: spc.infer(net, p.params, p.s, p.y, inference_steps=4, step_size=0.05),
+        lambda: epc.gradient(net, p.params, p.x, p.y, inference_steps=4, step_size=0.05),
+        lambda: epc.infer(net, p.params, p.e, p.x, p.y, inference_steps=4, step_size=0.01),
+        lambda: epc.infer(net, p.params, p.e, p.x, p.y, inference_steps=4, step_size="power"),
+    ):
+        quick, readable = both(call)
+        assert_equal_results(quick, readable, leave=("curvature", "regime"))
+
+
+@noisy
 def test_the_curvature_of_short_steps_is_looked_at_in_the_first(both):
     """With one step this is all; with more, what is met later is left out."""
     p = problem(3, activation="tanh", loss="mse")
