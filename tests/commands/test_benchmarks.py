@@ -19,7 +19,9 @@ def run(*arguments):
 
 def test_the_spatial_benchmark_prints_every_line(tmp_path):
     """Times, shares of the measured rate, first call, memory, settings; the same numbers in the file."""
-    out = run("-m", "benchmarks.spatial", "--rounds", "1", "--threads", "1", "--json", str(tmp_path / "b.json"))
+    out = run(
+        "-m", "benchmarks.spatial", "--rounds", "1", "--threads", "1", "--json", str(tmp_path / "b.json")
+    )
     rows = json.loads((tmp_path / "b.json").read_text())
     assert [row["line"] for row in rows] == ["S BP", "S sPC", "S ePC", "D BP", "D sPC", "D ePC"]
     for row in rows:
