@@ -241,7 +241,8 @@ def _infer(net, params, e, x, y, Pi, inference_steps, step_size, tolerance, reco
 def _fixed_steps(net, params, e, x, y, Pi, first, at, scale, inference_steps, step_size, tolerance, record):
     """The steps of (ePC.5), all of one size.
 
-    The curvature is looked at in every step; by the fast form in the first one, and if that was not short in all.
+    The curvature is looked at in every step; by the fast form in the first one, and in all for samples for which that
+    was not short.
     """
     xp, gradient, like = array_module(x), None, scale
     if step_size == "power":
@@ -259,19 +260,23 @@ def _fixed_steps(net, params, e, x, y, Pi, first, at, scale, inference_steps, st
         return xp.maximum(curvature, _curvature_met(fall, slope, lam, scale))
 
     if fast.applies(net, params, x, y, Pi, record.every, tolerance):  # the same steps, with less work
-        watch = step_size == "power"  # then no step is short
         size = lam if step_size == "power" else float(step_size)
+        watch, watched = step_size == "power", xp.ones_like(like, dtype=bool)
         descent = fast.ErrorDescent(net, params, e, y, at, first, size)
         for step in range(inference_steps):
             before, gradient = gradient, descent.step(look=step < 2 or watch)
-            if step == 1 or (watch and step):
-                curvature = met(before, gradient, step - 1)
-                watch = watch or bool((lam * curvature > SHORT).any())  # one synchronisation
+            if step == 1:
+                curvature = met(before, gradient, 0)
+                if not watch:
+                    watched = lam * curvature > SHORT  # sample by sample: they do not interact
+                    watch = bool(watched.any())  # one synchronisation
+            elif watch and step:
+                curvature = xp.where(watched, met(before, gradient, step - 1), curvature)
         e, step, before = descent.errors(), int(inference_steps), gradient
         at = _point(net, params, e, x, y, Pi, first)
         gradient = _error_gradient(net, params, at)
         if step == 1 or (watch and step):
-            curvature = met(before, gradient, step - 1)
+            curvature = xp.where(watched, met(before, gradient, step - 1), curvature)
     else:
         gradient = _error_gradient(net, params, at)
         for step in range(inference_steps):

@@ -33,7 +33,10 @@ def per_sample(g):
     rest = (
         None if g.residual is None else 1 + g.residual
     )  # near the equilibrium it is a difference of large numbers
-    fields = g.loss, g.energy, g.states, g.errors[-1], rest, g.step_size
+    step = (
+        None if g.step_size is None else np.where(g.residual > 1e-6, g.step_size, 0)
+    )  # at rest rounding decides
+    fields = g.loss, g.energy, g.states, g.errors[-1], rest, step
     return [field for field in fields if field is not None]
 
 
