@@ -143,6 +143,25 @@ def test_the_curvature_of_short_steps_is_looked_at_in_the_first(both):
 
 
 @noisy
+def test_a_long_step_of_one_sample_says_nothing_about_another():
+    """Whether the curvature is looked at again is decided sample by sample."""
+    net = pc.Network([pc.Dense(3, 6, "tanh"), pc.Dense(6, 5, "tanh"), pc.Dense(5, 2)])
+    params, rng = net.init(3), np.random.default_rng(3)
+    x, y = rng.standard_normal((2, 3)) * np.array([[0.1], [40.0]]), rng.standard_normal((2, 2))
+    c = epc.gradient(net, params, x, y, inference_steps=1, step_size=1e-3).curvature
+    lam = float(0.5 / np.sqrt(c[0] * c[1]))  # a long step for one of them, a short one for the other
+    rows = slice(0, 2), [0], [1]
+    first = epc.gradient(net, params, x, y, inference_steps=1, step_size=lam)
+    short = int(np.argmin(first.curvature))
+    assert lam * first.curvature[short] < 0.45 < 0.55 < lam * first.curvature[1 - short]
+    both, *alone = (epc.gradient(net, params, x[i], y[i], inference_steps=6, step_size=lam) for i in rows)
+    for b in (0, 1):
+        assert both.curvature[b] == pytest.approx(alone[b].curvature[0], rel=1e-9)
+        assert both.regime[b] == pytest.approx(alone[b].regime[0], rel=1e-9)
+    assert both.curvature[short] == pytest.approx(first.curvature[short], rel=1e-9)
+
+
+@noisy
 def test_float32_stays_float32_and_arguments_are_left_alone(both):
     """Buffers are the module's own."""
     p = problem(5, sizes=(3, 7, 6, 5, 2), dtype="float32")
