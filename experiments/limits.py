@@ -1,10 +1,9 @@
 """When is predictive coding backprop, and when not: rows 3, 4, 5 and 9."""
 
-import math
-
 import numpy as np
 
 import minipc as pc
+from reference.closed_form import binomial_tail
 
 from .nets import cosine, deviation, flat, quiet, tanh_problem
 from .table import at_most, factor, note, row, says, show
@@ -29,25 +28,20 @@ def exact_backprop(seed=0):
         for k in range(1, 21):
             g = pc.variants.fixed_prediction(net, p.params, p.x, p.y, inference_steps=k, step_size=lam)
             for l in range(1, L):
-                tail = sum(
-                    math.comb(k, i) * lam**i * (1 - lam) ** (k - i) for i in range(L - l, k + 1)
-                )  # (FPA.2)
+                tail = binomial_tail(k, L - l, lam)  # (FPA.2)
                 if tail:
                     law.append(deviation(g.errors[l], tail * bp.errors[l]))
                 else:
                     silent.append(float(abs(g.errors[l]).max()))
     fixed = pc.variants.fixed_prediction(net, p.params, p.x, p.y, inference_steps=400, step_size=0.3)
     return [
-        at_most("Z-IL against backprop, relative error", _worst(timed, bp), 9e-15, "9e-16"),
+        at_most("Z-IL against backprop, relative error", pc.check.compare(timed, bp).worst, 9e-15, "9e-16"),
         at_most("fixed prediction against the binomial tail", max(law), 1e-13, "1e-14"),
         says("the same before the first arrival", max(silent), "0", "exactly 0", max(silent) == 0),
-        at_most("fixed prediction, converged, against backprop", _worst(fixed, bp), 1e-13, "exact"),
+        at_most(
+            "fixed prediction, converged, against backprop", pc.check.compare(fixed, bp).worst, 1e-13, "exact"
+        ),
     ]
-
-
-def _worst(a, b):
-    """Largest relative error of any parameter's gradient."""
-    return max(deviation(u[name], v[name]) for u, v in zip(a.grads, b.grads, strict=True) for name in u)
 
 
 @row(4, "One step of ePC is backprop, times lam in the hidden layers")
@@ -129,7 +123,7 @@ def _both(rng, gain, steps):
     bp = pc.backprop.gradient(net, p.params, p.x, p.y)
     residual = float(max(a.residual.max(), b.residual.max()))
     states = max(deviation(u, v) for u, v in zip(a.states[1:], b.states[1:], strict=True))
-    return residual, states, _worst(a, b), cosine(flat(a.grads), flat(bp.grads))
+    return residual, states, pc.check.compare(a, b).worst, cosine(flat(a.grads), flat(bp.grads))
 
 
 BETAS = (1, 0.3, 0.1, 0.03, 0.01)

@@ -202,7 +202,12 @@ def prepare_shape(net, params, x):
 
 def real_precision(params, x):
     """The dtype of real numbers to compute with: that of the parameters, or of ``x`` if there are none."""
-    return real_dtype(next((value.dtype for p in params for value in p.values()), x.dtype))
+    return real_dtype(first_parameter(params, x).dtype)
+
+
+def first_parameter(params, otherwise):
+    """Any array among the parameters (they agree in precision and place); ``otherwise`` if there is none."""
+    return next((value for p in params for value in p.values()), otherwise)
 
 
 def prepare_target(net, params, x, y):
@@ -241,7 +246,7 @@ def one_hot(labels, n):
 def check_module(symbol, value, params):
     """``value`` lives where the parameters live."""
     here = array_module(value).__name__
-    there = array_module(next((v for p in params for v in p.values()), value)).__name__
+    there = array_module(first_parameter(params, value)).__name__
     if here != there:
         raise TypeError(
             f"{symbol} is a {here} array but the parameters are {there} arrays: move one of them, "

@@ -216,15 +216,8 @@ def down_through(W, v):
     return (W.T @ v.T).T
 
 
-@dataclass(frozen=True)
-class Flatten:
-    """Images or any other samples as vectors, ``(B, *shape) -> (B, n)``; no parameters, the last index runs fastest.
-
-    Examples
-    --------
-    >>> Flatten().out_shape((3, 4, 2))
-    (24,)
-    """
+class WithoutParameters:
+    """What blocks without parameters share: they take samples of any shape that their ``out_shape`` accepts."""
 
     @property
     def shapes(self) -> dict:
@@ -233,8 +226,27 @@ class Flatten:
 
     @property
     def in_shape(self) -> None:
-        """Every shape will do."""
+        """The shape of an input sample is not fixed."""
         return None
+
+    def config(self) -> dict:
+        """The arguments that build this block again."""
+        return configuration(self)
+
+    def init_params(self, rng, dtype) -> dict:
+        """There are no parameters."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Flatten(WithoutParameters):
+    """Images or any other samples as vectors, ``(B, *shape) -> (B, n)``; no parameters, the last index runs fastest.
+
+    Examples
+    --------
+    >>> Flatten().out_shape((3, 4, 2))
+    (24,)
+    """
 
     def out_shape(self, in_shape) -> tuple:
         """Shape of a sample at the output, ``(n,)`` with all entries of ``in_shape``."""
@@ -244,14 +256,6 @@ class Flatten:
     def formula(self) -> str:
         """The map in one line, for summaries."""
         return "flatten"
-
-    def config(self) -> dict:
-        """The arguments that build this block again."""
-        return {}
-
-    def init_params(self, rng, dtype) -> dict:
-        """There are no parameters."""
-        return {}
 
     def forward(self, p, s):
         """Output and tape, which is the shape of the input."""

@@ -30,7 +30,7 @@ import numpy as np  # host only: parameters are drawn here
 
 from .arguments import check_count, check_positive_number, check_word
 from .backend import Array, array_module
-from .blocks import FORMS, INITIALISATIONS, configuration
+from .blocks import FORMS, INITIALISATIONS, WithoutParameters, configuration
 from .functions import ACTIVATIONS
 
 
@@ -268,8 +268,8 @@ class PoolTape(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Pool:
-    """What both pooling blocks share: no parameters, windows without padding."""
+class _Pool(WithoutParameters):
+    """What both pooling blocks share: windows without padding."""
 
     kernel_size: int
     stride: int | None = None
@@ -281,27 +281,9 @@ class _Pool:
             object.__setattr__(self, "stride", self.kernel_size)
         check_count(f"stride of a {name} block", self.stride, least=1)
 
-    @property
-    def shapes(self) -> dict:
-        """There are no parameters."""
-        return {}
-
-    @property
-    def in_shape(self) -> None:
-        """Channels, height and width of the images are not fixed."""
-        return None
-
     def out_shape(self, in_shape) -> tuple:
         """Shape of a sample at the output, ``(C, H, W) -> (C, Ho, Wo)``; a ValueError if no window fits."""
         return (in_shape[0], *window_count(type(self).__name__, in_shape, self.kernel_size, self.stride))
-
-    def config(self) -> dict:
-        """The arguments that build this block again."""
-        return configuration(self)
-
-    def init_params(self, rng, dtype) -> dict:
-        """There are no parameters."""
-        return {}
 
     def _offsets(self, shape):
         """:func:`offsets` of the windows in images of this shape."""

@@ -228,9 +228,9 @@ def _infer(net, params, e, x, y, Pi, inference_steps, step_size, tolerance, reco
     terms = layer_energies(net, at, y)
     start = sum(terms)
     loss = start_loss(net, params, x, at, y)
-    record, scale = Recorder(net, y, record_every), 2 * sum(terms[:-1], 0 * start).real
+    record = Recorder(net, y, record_every)
     descend = _adaptive_steps if step_size == "adaptive" else _fixed_steps
-    run = descend(net, params, e, x, y, Pi, first, at, scale, inference_steps, step_size, tolerance, record)
+    run = descend(net, params, e, x, y, Pi, first, at, terms, inference_steps, step_size, tolerance, record)
     e, at, gradient, energy, steps, left, curvature, lam = run
     record(steps, at.s, at, last=True)
     residual = norm_squared(gradient, energy) ** 0.5
@@ -238,13 +238,14 @@ def _infer(net, params, e, x, y, Pi, inference_steps, step_size, tolerance, reco
     return Inference(e, energy, residual, steps, 1 - left, curvature, lam, record.result()), at, loss
 
 
-def _fixed_steps(net, params, e, x, y, Pi, first, at, scale, inference_steps, step_size, tolerance, record):
+def _fixed_steps(net, params, e, x, y, Pi, first, at, terms, inference_steps, step_size, tolerance, record):
     """The steps of (ePC.5), all of one size.
 
     The curvature is looked at in every step; by the fast form in the first one, and in all for samples for which that
     was not short.
     """
-    xp, gradient, like = array_module(x), None, scale
+    xp, gradient, scale = array_module(x), None, _scale(terms)
+    like = scale
     if step_size == "power":
         start = _error_gradient(net, params, at)
         curvature = _largest_eigenvalue(net, params, at, start, Pi, POWER_ITERATIONS)
@@ -297,7 +298,7 @@ def _fixed_steps(net, params, e, x, y, Pi, first, at, scale, inference_steps, st
 
 
 def _adaptive_steps(
-    net, params, e, x, y, Pi, first, at, scale, inference_steps, step_size, tolerance, record
+    net, params, e, x, y, Pi, first, at, terms, inference_steps, step_size, tolerance, record
 ):
     """Steps of (ePC.5) that lengthen and shorten, sample by sample, Eq. (EPS.1)."""
     xp = array_module(x)
@@ -306,9 +307,9 @@ def _adaptive_steps(
         at = _point(net, params, e, x, y, Pi, first)
         return at, _error_gradient(net, params, at), total_energy(net, at, y)
 
-    gradient, energy = _error_gradient(net, params, at), total_energy(net, at, y)
+    gradient, energy = _error_gradient(net, params, at), sum(terms)
     steepest = norm_squared(gradient, energy).real
-    scale = scale + steepest
+    scale = _scale(terms) + steepest
     # start with the step that is the best one along the gradient of the quadratic model
     curvature = _curvature_along(net, params, at, gradient, Pi, steepest)
     lam, taken = xp.minimum(1 / curvature, LONGEST), []  # (EPS.1)
@@ -336,6 +337,11 @@ def _adaptive_steps(
     for used in taken:
         left = left * xp.minimum(abs(1 - used * curvature), 1)  # (ePC.17)
     return e, at, gradient, energy, step, left, curvature, lam
+
+
+def _scale(terms):
+    """Squared norm of the weighted errors, ``(B,)``, from the terms of the energy at the start (all but the loss)."""
+    return 2 * sum(terms[:-1], 0 * terms[-1]).real
 
 
 def _curvature_met(fall, slope, lam, scale):

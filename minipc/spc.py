@@ -85,18 +85,19 @@ def feedforward(net, params, x):
 
 
 def _feedforward(net, params, x, y, Pi):
-    """The feedforward states and the errors there: zero, but for the output."""
+    """The feedforward states, the errors there (zero, but for the output), and the forward pass of block 1."""
     L, f, theta = len(net.blocks), by_layer(net.blocks), by_layer(params)
-    s, tape, eps, zeros = [x], [None], [None], array_module(x).zeros_like
+    s, tape, eps, first, zeros = [x], [None], [None], None, array_module(x).zeros_like
     for l in range(1, L + 1):
         mu, t = f[l].forward(theta[l], s[l - 1])  # (sPC.1)
+        first = first or (mu, t)
         tape.append(t)
         if l < L:
             s.append(mu)
             eps.append(zeros(mu))  # (sPC.1)
         else:
             eps.append(zeros(mu) if y is None else net.loss.error(mu, y))
-    return s, Errors(mu, eps, [*eps[:L], weigh(Pi[L], eps[L])], tape)  # (sPC.3)
+    return s, Errors(mu, eps, [*eps[:L], weigh(Pi[L], eps[L])], tape), first  # (sPC.3)
 
 
 def errors(net, params, s, y, precision=None):
@@ -309,8 +310,7 @@ def gradient(
     check_options(inference_steps, step_size, tolerance, record_every)
     x, y = prepare(net, params, x, y)
     Pi = check_precision(net, params, precision)
-    s, now = _feedforward(net, params, x, y, Pi)
-    first = [*s[1:], now.yhat][0], now.tape[1]
+    s, now, first = _feedforward(net, params, x, y, Pi)
     options = inference_steps, step_size, tolerance, record_every
     run, now, loss = _infer(net, params, s, y, Pi, now, first, *options, feedforward=True)
     grads = local_gradient(net, params, now)

@@ -76,13 +76,8 @@ def _start(net, params, x, y, precision, inference_steps, step_size):
     check_options(inference_steps, step_size, None, 0)
     x, y = prepare(net, params, x, y)
     Pi = check_precision(net, params, precision)
-    L, f, theta = len(net.blocks), by_layer(net.blocks), by_layer(params)
-    first, s = f[1].forward(theta[1], x), [x]
-    for l in range(1, L):
-        s.append(first[0] if l == 1 else f[l].forward(theta[l], s[l - 1])[0])  # (sPC.1)
-    fixed = _Fixed(net, params, y, Pi, first)
-    now = _look(fixed, s)
-    return fixed, s, now, start_loss(net, params, x, now, y)
+    s, now, first = spc._feedforward(net, params, x, y, Pi)
+    return _Fixed(net, params, y, Pi, first), s, now, start_loss(net, params, x, now, y)
 
 
 def _look(fixed, s):
