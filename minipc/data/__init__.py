@@ -21,6 +21,21 @@ class Split(NamedTuple):
     y_test: np.ndarray
 
 
+class Sequences(NamedTuple):
+    """Sequences, time first; a target counts in the loss where ``mask`` is True, everywhere without one.
+
+    Attributes
+    ----------
+    inputs : (T, B, m) float, or (T, B) integer
+    targets : (T, B, o) float, or (T, B) integer classes
+    mask : (T, B) bool, or None
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    mask: np.ndarray = None
+
+
 def digits(dtype="float64") -> Split:
     """Optical handwritten digits: 1,797 images of 8 x 8 pixels, 1,437 to train on and the last 360 to test.
 
