@@ -12,6 +12,7 @@ from . import backprop, check, dag, data, epc, spc, variants
 from .architectures import mupc
 from .backend import as_backend, gpu_available, to_numpy
 from .blocks import Dense, Embedding, Flatten
+from .checkpoint import load_checkpoint
 from .convolution import AvgPool2d, Conv2d, MaxPool2d
 from .dag import Dag
 from .inference import InferenceWarning
@@ -19,22 +20,27 @@ from .network import Gradient, Network
 from .normalisation import BatchNorm2d, LayerNorm, freeze_statistics
 from .optim import SGD, Adam
 from .residual import Residual
-from .train import accuracy, fit
+from .rules import RULES
+from .train import CheckpointError, EarlyStopping, Interrupted, accuracy, evaluate, fit
 
 __version__ = "0.2.0"
 
 __all__ = [
+    "RULES",
     "SGD",
     "Adam",
     "AvgPool2d",
     "BatchNorm2d",
+    "CheckpointError",
     "Conv2d",
     "Dag",
     "Dense",
+    "EarlyStopping",
     "Embedding",
     "Flatten",
     "Gradient",
     "InferenceWarning",
+    "Interrupted",
     "LayerNorm",
     "MaxPool2d",
     "Network",
@@ -46,9 +52,11 @@ __all__ = [
     "dag",
     "data",
     "epc",
+    "evaluate",
     "fit",
     "freeze_statistics",
     "gpu_available",
+    "load_checkpoint",
     "mupc",
     "spc",
     "to_numpy",

@@ -83,6 +83,24 @@ def to_numpy(array) -> np.ndarray:
     return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
+def on_device(tree, device):
+    """Arrays, nested as in :func:`as_backend`, on the ``"cpu"`` or the ``"gpu"``.
+
+    Raises
+    ------
+    ValueError          another word, or a GPU is asked for and there is none; says what to install
+    """
+    if device not in ("cpu", "gpu"):
+        raise ValueError(f"device must be cpu or gpu, got {device!r}")
+    if device == "cpu":
+        return as_backend(tree, like=np.empty(0))
+    if not gpu_available():
+        raise ValueError(f"device gpu: CuPy with an NVIDIA GPU is needed, and not found here: {INSTALL_HINT}")
+    import cupy
+
+    return as_backend(tree, like=cupy.empty(0))
+
+
 def gpu_available() -> bool:
     """True if CuPy imports *and* sees a device (the import alone succeeds without a GPU)."""
     try:

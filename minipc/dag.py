@@ -25,6 +25,7 @@ from .inference import (
     check_precision,
     local_gradient,
     norm_squared,
+    start_loss,
     total_energy,
     warn_if_unsettled,
     weigh,
@@ -100,8 +101,21 @@ class Dag:
 
     def forward(self, params, x):
         """Prediction of the output, Eq. (ePC.16) with e = 0; ``x (B, n[0]) -> (B, n[L])``. Cost O(B P)."""
-        x = prepare_input(self, params, x)
-        return _point(self, params, _zeros(self, params, x), x, None, [None] * (len(self.blocks) + 1)).yhat
+        *_, yhat = self.outputs(params, prepare_input(self, params, x))
+        return yhat
+
+    def outputs(self, params, x):
+        """The output of every node but the input, in turn; ``x`` has been checked."""
+        s = [x]
+        for block, p, nodes in zip(self.blocks, params, self.parents, strict=True):
+            mu, _ = block.forward(p, _side_by_side(s, nodes))
+            s.append(mu)
+            yield mu
+
+    def config(self):
+        """What the graph is, without its parameters, as JSON can hold it."""
+        blocks = [[type(block).__name__, block.config()] for block in self.blocks]
+        return {"loss": self.loss.name, "parents": [list(nodes) for nodes in self.parents], "blocks": blocks}
 
     def __repr__(self):
         rows = [
@@ -169,8 +183,7 @@ def _point(net, params, e, x, y, Pi):
     L, f, theta, parents = len(net.blocks), by_layer(net.blocks), by_layer(params), by_layer(net.parents)
     s, eps, tape = [x], [None], [None]
     for j in range(1, L + 1):
-        side_by_side = array_module(x).concatenate([s[i] for i in parents[j]], axis=1)
-        mu, t = f[j].forward(theta[j], side_by_side)
+        mu, t = f[j].forward(theta[j], _side_by_side(s, parents[j]))
         if j < L:
             eps.append(e[j])
             s.append(mu + e[j])  # (ePC.16)
@@ -179,6 +192,11 @@ def _point(net, params, e, x, y, Pi):
         tape.append(t)
     xi = [None, *(weigh(Pi[j], eps[j]) for j in range(1, L + 1))]
     return Point(s, mu, eps, xi, tape)
+
+
+def _side_by_side(s, nodes):
+    """The states of the parents as one input, in the order of their numbers in ``nodes``; ``(B, sum of widths)``."""
+    return array_module(s[0]).concatenate([s[i] for i in nodes], axis=1)
 
 
 def _error_gradient(net, params, at):
@@ -220,7 +238,7 @@ def _infer(net, params, e, x, y, Pi, inference_steps, step_size):
     """:func:`infer` on checked arguments; also returns the point at the end and the loss at the start."""
     lam = float(step_size)
     at = _point(net, params, e, x, y, Pi)
-    start, loss = total_energy(net, at, y), _start_loss(net, params, x, at, y)
+    start, loss = total_energy(net, at, y), start_loss(net, params, x, at, y)
     for _ in range(inference_steps):
         gradient = _error_gradient(net, params, at)
         e = [None, *(v - lam * g for v, g in zip(e[1:], gradient[1:], strict=True))]  # (ePC.5)
@@ -229,19 +247,6 @@ def _infer(net, params, e, x, y, Pi, inference_steps, step_size):
     residual = norm_squared(_error_gradient(net, params, at), energy) ** 0.5
     warn_if_unsettled("ePC", start, energy, residual, step_size, None)
     return Inference(e, energy, residual), at, loss
-
-
-def _start_loss(net, params, x, at, y):
-    """Loss of the prediction from which inference starts, ``(B,)``; stops here if it is not finite."""
-    if y is None:
-        return None
-    loss = net.loss.value(at.yhat, y)
-    xp = array_module(loss)
-    if not bool(xp.isfinite(loss).all()):
-        broken = [j for j, s in enumerate([*at.s[1:], at.yhat], start=1) if not bool(xp.isfinite(s).all())]
-        where = f"the output of node {broken[0]}" if broken else f"the loss ({net.loss.name})"
-        raise FloatingPointError(f"the loss is not finite: that first appeared in {where}")
-    return loss
 
 
 def gradient(net, params, x, y, precision=None, *, inference_steps=20, step_size=0.1) -> Gradient:

@@ -1,6 +1,7 @@
 """Writing files so that nothing is lost: under a temporary name, flushed to the disk, then renamed."""
 
 import contextlib
+import glob
 import json
 import os
 import pathlib
@@ -27,6 +28,24 @@ def replacing(path):
     except BaseException:
         pathlib.Path(temporary).unlink(missing_ok=True)
         raise
+    _flush_folder(path.parent)
+
+
+def remove_parts(path):
+    """Delete what a process that was killed while it wrote ``path`` has left; never while another one writes it."""
+    path = pathlib.Path(path)
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        part.unlink(missing_ok=True)
+
+
+def _flush_folder(folder):
+    """After a renaming the new name, too, has to reach the disk; systems without such a thing do it themselves."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _umask():

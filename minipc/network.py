@@ -124,10 +124,28 @@ class Network:
 
     def forward(self, params, x):
         """Prediction of the network, Eq. (BP.1); ``x (B, *shapes[0]) -> (B, n[L])``. Cost O(B P)."""
-        x = prepare_input(self, params, x)
+        *_, yhat = self.outputs(params, prepare_input(self, params, x))
+        return yhat
+
+    def outputs(self, params, x):
+        """The output of every block in turn; ``x`` has been checked."""
         for block, p in zip(self.blocks, params, strict=True):
             x, _ = block.forward(p, x)  # (BP.1)
-        return x
+            yield x
+
+    def config(self):
+        """What the network is, without its parameters, as JSON can hold it; :meth:`from_config` reads it."""
+        return {
+            "loss": self.loss.name,
+            "input_shape": list(self.shapes[0]),
+            "blocks": [[type(block).__name__, block.config()] for block in self.blocks],
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """The network that :meth:`config` describes."""
+        blocks = [build(name, options) for name, options in config["blocks"]]
+        return cls(blocks, loss=config["loss"], input_shape=config.get("input_shape"))
 
     def __repr__(self):
         rows = [("block", "map", "in", "out", "parameters")]
@@ -147,12 +165,7 @@ class Network:
         crash leaves either the old file or the new one.
         """
         check_params(self, params)
-        header = {
-            "format": FORMAT,
-            "loss": self.loss.name,
-            "input_shape": self.shapes[0],
-            "blocks": [[type(block).__name__, block.config()] for block in self.blocks],
-        }
+        header = {"format": FORMAT, **self.config()}
         arrays = {f"{l}.{k}": to_numpy(v) for l, p in enumerate(params, start=1) for k, v in p.items()}
         with replacing(path) as file:
             np.savez(file, header=np.array(json.dumps(header)), **arrays)
@@ -166,8 +179,7 @@ class Network:
             header = json.loads(str(arrays.pop("header")))
             if header["format"] not in (1, FORMAT):  # 1 had no input_shape: its networks began with Dense
                 raise ValueError(f"its format is {header['format']!r}, this version reads {FORMAT}")
-            blocks = [build(name, config) for name, config in header["blocks"]]
-            net = cls(blocks, loss=header["loss"], input_shape=header.get("input_shape"))
+            net = cls.from_config(header)
             params = [{k: arrays[f"{l}.{k}"] for k in b.shapes} for l, b in enumerate(net.blocks, start=1)]
         except FileNotFoundError:
             raise
@@ -210,11 +222,11 @@ def check_loss(net, params, x, loss):
 
 def where_not_finite(net, params, x):
     """The first block in which a value that is not finite appears, in words."""
+    outputs = net.outputs(params, x)
     for l, (block, p) in enumerate(zip(net.blocks, params, strict=True), start=1):
         for name, value in p.items():
             if not np.isfinite(to_numpy(value)).all():
                 return f"parameter {name}[{l}] of block {l} ({block.formula}) holds NaN or infinity"
-        x, _ = block.forward(p, x)
-        if not np.isfinite(to_numpy(x)).all():
+        if not np.isfinite(to_numpy(next(outputs))).all():
             return f"it first appeared in the output of block {l} ({block.formula})"
     return f"every block's output is finite, so it appeared in the loss ({net.loss.name})"

@@ -1,15 +1,81 @@
-"""The training loop: minibatches, any rule, any optimiser, one division by the batch size.
+"""The training loop: minibatches, any rule, any optimiser, one division by the size of the batch.
 
-The loop knows nothing of a rule but that it returns a :class:`~minipc.Gradient`.
+The loop knows nothing of a rule but that it returns a :class:`~minipc.Gradient`. All that changes stands in one
+:class:`~minipc.checkpoint.Run`, which every batch replaces as a whole: a run that is stopped between two
+instructions can be continued bit for bit.
 """
 
 import time
+import warnings
+from dataclasses import dataclass
 
 import numpy as np  # host only: shuffling
 
-from .arguments import check_count, generator, prepare, prepare_shape
+from .arguments import check_count, check_params, generator, is_number, prepare_target
 from .backend import array_module, as_backend, to_numpy
+from .batches import as_batches
+from .checkpoint import Run, describe, leaves, load_checkpoint, rebuild, save_checkpoint, versions
+from .files import remove_parts
+from .metrics import accuracy as accuracy_metric
+from .metrics import find_metrics
 from .network import check_loss
+from .rules import check_rule_options, find_rule
+from .variants import incremental
+
+EVALUATION_BATCH = 1000  # samples of one forward pass when a measure is taken: enough for a full GEMM
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """Stop when a measure has not improved for some epochs, and go back to the best of them.
+
+    Parameters
+    ----------
+    monitor : str            a name of the history; smaller is better, unless it ends in "accuracy"
+    patience : int           epochs without an improvement, at least 1
+    min_delta : float        what counts as one: better than the best so far by more than this
+    """
+
+    monitor: str = "validation_loss"
+    patience: int = 5
+    min_delta: float = 0.0
+
+    def __post_init__(self):
+        if not isinstance(self.monitor, str):
+            raise TypeError(f"monitor must be a name of the history, got {self.monitor!r}")
+        check_count("patience", self.patience, least=1)
+        if not is_number(self.min_delta) or not 0 <= self.min_delta < float("inf"):
+            raise ValueError(f"min_delta must be a number of at least 0, got {self.min_delta!r}")
+
+    def best(self, history):
+        """Number of the best epoch, counted from 0; of equal ones the first."""
+        sign, best = -1 if self.monitor.endswith("accuracy") else 1, 0
+        values = history[self.monitor]
+        for epoch, value in enumerate(values):
+            if sign * value < sign * values[best] - self.min_delta:
+                best = epoch
+        return best
+
+    def stops(self, history):
+        """Is it time?"""
+        done = len(history.get(self.monitor, ()))
+        return done > 0 and done - 1 - self.best(history) >= self.patience
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during :func:`fit`: ``params`` and ``history`` are those at the last whole batch and epoch."""
+
+    def __init__(self, message, params, history):
+        super().__init__(message)
+        self.params, self.history = params, history
+
+
+class CheckpointError(OSError):
+    """A checkpoint could not be written (a full disk?); carries ``params`` and ``history``, which are not lost."""
+
+    def __init__(self, message, params, history):
+        super().__init__(message)
+        self.params, self.history = params, history
 
 
 def fit(
@@ -23,6 +89,12 @@ def fit(
     batch_size=64,
     seed=0,
     validation=None,
+    metrics=None,
+    early_stopping=None,
+    callbacks=(),
+    checkpoint=None,
+    checkpoint_every=None,
+    resume=None,
     progress=True,
     **options,
 ):
@@ -30,14 +102,25 @@ def fit(
 
     Parameters
     ----------
-    net : Network
+    net : Network or Dag
     params : list of dicts                  the start; not modified
-    data : (x, y)                           x (N, n[0]), y (N, n[L]) or labels (N,)
-    rule : callable                         ``rule(net, params, x, y, **options) -> Gradient``, e.g. pc.epc.gradient
-    optimizer : SGD or Adam
-    epochs, batch_size : int                the last batch of an epoch may be smaller
+    data : (x, y) or Sequences              x (N, *shapes[0]), y (N, n[L]) or labels (N,); sequences: time first
+    rule : str or callable                  a name of ``minipc.RULES``, or ``rule(net, params, x, y, **options) ->
+                                            Gradient``; with sequences ``rule(net, params, inputs, targets, [mask=])``,
+                                            whose ``loss`` (B,) is summed over the steps that count
+    optimizer : SGD, Adam, ...              anything with ``init`` and ``step``
+    epochs, batch_size : int                epochs in all; the last batch of an epoch may be smaller
     seed : int or numpy.random.Generator    order of the samples, drawn on the host
-    validation : (x, y), optional           measured after every epoch
+    validation : as ``data``, optional      measured after every epoch
+    metrics : list of str or callable       measured there: "accuracy" (the default with cross_entropy),
+                                            "binary_accuracy", "absolute_error", or ``f(out, target) -> (B,)``
+    early_stopping : EarlyStopping          the parameters of the best epoch are returned, also if it never stops
+    callbacks : list of callables           ``f(epoch, params, history)`` after every epoch, which counts from 1; one
+                                            that returns True stops the run
+    checkpoint : path, optional             written after every epoch and on Ctrl-C
+    checkpoint_every : int, optional        also after so many batches
+    resume : path, optional                 go on where this checkpoint stands; ``params`` is only looked at for its
+                                            structure, and everything but ``epochs`` and ``callbacks`` must be as it was
     progress : bool                         a tqdm bar, if tqdm is installed
     **options                               handed to the rule: inference_steps, step_size, precision, ...
 
@@ -46,102 +129,255 @@ def fit(
     params : list of dicts                  new arrays
     history : dict of arrays (epochs,)      "loss" (mean over the epoch's samples, before each update), "energy"
                                             (PC rules), "seconds" (training only), and with ``validation``
-                                            "validation_loss" and, for cross_entropy, "validation_accuracy"
+                                            "validation_loss" and "validation_" + name of each metric
 
     Raises
     ------
-    ValueError, TypeError                   as the rule does; epochs or batch_size below 1
+    ValueError, TypeError                   bad data, options that the rule does not take, a checkpoint of another run
     FloatingPointError                      a loss or gradient is not finite; says when and in which block
+    Interrupted                             Ctrl-C, a KeyboardInterrupt; carries ``params`` and ``history``
+    CheckpointError                         the checkpoint cannot be written, an OSError; carries them, too
 
     Notes
     -----
-    One update is the optimiser's step on ``grads / B``. On a device a few synchronisations a batch: the
-    rule's own, one look at its result, and the copies for the history.
+    One update is the optimiser's step on ``grads / B``; of sequences, on the gradient divided by the number of steps
+    that count. On a device a few synchronisations a batch: the rule's own, one look at its result, and the
+    copies for the history. A resumed run gives the numbers of one that never stopped, bit for bit, on a CPU with the
+    same versions and the same number of threads.
     """
-    x, y = _pair("data", data)
+    rule = find_rule(rule)
+    check_rule_options(rule, options)
     check_count("epochs", epochs, least=1)
     check_count("batch_size", batch_size, least=1)
-    if not callable(rule):
-        raise TypeError(f"rule must be a function such as minipc.epc.gradient, got {rule!r}")
     if isinstance(optimizer, type) or not (hasattr(optimizer, "init") and hasattr(optimizer, "step")):
         raise TypeError(f"optimizer must be one such as minipc.Adam(1e-3), got {optimizer!r}")
-    prepare(net, params, x, y)
-    if validation is not None:
+    callbacks = _check_callbacks(callbacks)
+    if checkpoint_every is not None:
+        check_count("checkpoint_every", checkpoint_every, least=1)
+        if checkpoint is None:
+            raise ValueError("checkpoint_every needs checkpoint, the file to write")
+    check_params(net, params)
+    batches = as_batches("data", net, params, data)
+    held_out = None if validation is None else as_batches("validation", net, params, validation)
+    measures = find_metrics(net, metrics)
+    _check_early_stopping(early_stopping, held_out, measures)
+    rng, N = generator(seed), len(batches.weights)
+    run = Run(params, optimizer.init(params), rng.bit_generator.state, [], [])
+    config = None
+    if checkpoint is not None or resume is not None:
+        config = {
+            "network": net.config(), "rule": describe(rule), "options": describe(options),
+            "optimizer": describe(optimizer), "batch_size": int(batch_size), "data": describe(batches),
+            "validation": describe(held_out), "metrics": list(measures), "early_stopping": describe(early_stopping),
+        }  # fmt: skip
+    if resume is not None:
+        run = _resumed(resume, run, config)
+        rng.bit_generator.state = run.generator
+    if checkpoint is not None:
+        remove_parts(checkpoint)
+
+    def save():
+        if checkpoint is None:
+            return
         try:
-            prepare(net, params, *_pair("validation", validation))
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"validation: {error}") from None
-    x = prepare_shape(net, params, x)  # cast once, not in every batch
-    rng, state, N = generator(seed), optimizer.init(params), len(x)
-    history = {"loss": [], "energy": [], "seconds": [], "validation_loss": [], "validation_accuracy": []}
-    with _bar(epochs * -(-N // batch_size), progress) as bar:
-        for epoch in range(epochs):
-            order, losses, energies, began = rng.permutation(N), [], [], time.perf_counter()
-            for i in range(0, N, batch_size):
-                rows = as_backend(order[i : i + batch_size], like=x)
-                xb, yb = x[rows], y[rows]
-                try:
-                    g = rule(net, params, xb, yb, **options)
-                    _check_finite(net, params, xb, g)
-                except FloatingPointError as error:
-                    raise FloatingPointError(
-                        f"training stopped in epoch {epoch + 1}, batch {i // batch_size + 1}: {error}; "
-                        f"try a smaller learning_rate or step_size"
-                    ) from error
-                mean = [
-                    {name: value / len(xb) for name, value in p.items()} for p in g.grads
-                ]  # the one division
-                params, state = optimizer.step(params, mean, state)
-                losses.append(g.loss)
-                energies.append(g.energy)
-                bar.update()
-            history["loss"].append(_mean(losses))
-            history["seconds"].append(time.perf_counter() - began)
-            if energies[0] is not None:
-                history["energy"].append(_mean(energies))
-            if validation is not None:
-                history["validation_loss"].append(_mean([_predict(net, params, *validation)[2]]))
-                if net.loss.name == "cross_entropy":
-                    history["validation_accuracy"].append(accuracy(net, params, *validation))
-            bar.set_postfix({name: f"{values[-1]:.4g}" for name, values in history.items() if values})
-    return params, {name: np.array(values) for name, values in history.items() if values}
+            save_checkpoint(checkpoint, run, config)
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot write the checkpoint {checkpoint}: {error}; what was there before is untouched",
+                run.params, _as_arrays(run.history),
+            ) from error  # fmt: skip
+
+    count = -(-N // batch_size)
+    with _bar(epochs * count, run.epoch * count + run.batch, progress) as bar:
+        try:
+            while run.epoch < epochs and not (early_stopping and early_stopping.stops(run.history)):
+                order = rng.permutation(N)
+                for i in range(run.batch, count):
+                    began = time.perf_counter()
+                    rows = as_backend(order[i * batch_size : (i + 1) * batch_size], like=batches.arrays[0])
+                    weight = int(batches.weights[order[i * batch_size : (i + 1) * batch_size]].sum())
+                    batch = batches.take(rows)
+                    try:
+                        new, state, g = _update(rule, net, run, batch, weight, optimizer, options)
+                    except FloatingPointError as error:
+                        raise FloatingPointError(
+                            f"training stopped in epoch {run.epoch + 1}, batch {i + 1}: {error}; "
+                            f"try a smaller learning_rate or step_size"
+                        ) from error
+                    losses = [*run.losses, g.loss]
+                    energies = [*run.energies, g.energy] if g.energy is not None else run.energies
+                    seconds = run.seconds + time.perf_counter() - began
+                    run = run._replace(
+                        params=new,
+                        state=state,
+                        batch=i + 1,
+                        losses=losses,
+                        energies=energies,
+                        seconds=seconds,
+                    )
+                    bar.update()
+                    if checkpoint_every and (i + 1) % checkpoint_every == 0 and i + 1 < count:
+                        save()
+                measured = {} if held_out is None else _measure(net, run.params, held_out, measures)
+                run = _next_epoch(run, rng, batches.weights.sum(), measured, early_stopping)
+                save()
+                history = _as_arrays(run.history)
+                bar.set_postfix({name: f"{values[-1]:.4g}" for name, values in history.items()})
+                answers = [callback(run.epoch, run.params, history) for callback in callbacks]
+                if any(answers):
+                    break
+        except KeyboardInterrupt:
+            save()
+            where = f"after {run.epoch} epochs and {run.batch} batches"
+            how = f'; continue with resume="{checkpoint}"' if checkpoint is not None else ""
+            raise Interrupted(f"stopped {where}{how}", run.params, _as_arrays(run.history)) from None
+    return run.params if run.best is None else run.best, _as_arrays(run.history)
+
+
+def evaluate(net, params, data, metrics=None):
+    """Mean loss and metrics of data that is not trained on; plain forward passes of 1,000 samples.
+
+    Parameters
+    ----------
+    data : (x, y) or Sequences             means are over samples, or over the steps that count
+    metrics : list of str or callable      as in :func:`fit`
+
+    Returns
+    -------
+    dict                                   "loss" and the names of the metrics -> float
+
+    Raises
+    ------
+    ValueError, TypeError                  bad shapes, dtypes, values or metrics
+    FloatingPointError                     a loss is not finite; says in which block that began
+    """
+    check_params(net, params)
+    return _measure(net, params, as_batches("data", net, params, data), find_metrics(net, metrics))
 
 
 def accuracy(net, params, x, y):
-    """Share of samples whose largest output is the target's; a float in 0..1. A plain forward pass."""
-    out, target, _ = _predict(net, params, x, y)
-    return float((out.argmax(axis=1) == target.argmax(axis=1)).mean())
+    """Share of samples whose largest output is the target's; a float in 0..1. Plain forward passes."""
+    check_params(net, params)
+    return _measure(net, params, as_batches("data", net, params, (x, y)), {"accuracy": accuracy_metric})[
+        "accuracy"
+    ]
 
 
-def _predict(net, params, x, y):
-    """Outputs, prepared targets and losses; a FloatingPointError if a loss is not finite."""
-    x, target = prepare(net, params, x, y)
-    out = net.forward(params, x)
-    loss = net.loss.value(out, target)
-    check_loss(net, params, x, loss)
-    return out, target, loss
+def _update(rule, net, run, batch, weight, optimizer, options):
+    """One batch: parameters, state of the optimiser, and the Gradient that was found."""
+    if rule is incremental:  # the one rule that moves the weights itself, and divides itself
+        params, state, g = rule(
+            net, run.params, *batch.arrays, optimizer=optimizer, state=run.state, **options
+        )
+        _check_finite(net, run.params, batch, g)
+        return params, state, g
+    masked = {"mask": batch.arrays[2]} if len(batch.arrays) == 3 else {}
+    g = rule(net, run.params, *batch.arrays[:2], **masked, **options)
+    _check_finite(net, run.params, batch, g)
+    mean = [{name: value / weight for name, value in p.items()} for p in g.grads]  # the one division
+    return *optimizer.step(run.params, mean, run.state), g
 
 
-def _pair(name, pair):
-    if not isinstance(pair, list | tuple) or len(pair) != 2:
-        raise TypeError(f"{name} must be a pair (x, y), got {type(pair).__name__}")
-    return pair
+def _next_epoch(run, rng, weight, measured, early_stopping):
+    """The run at the beginning of the next epoch, with this one in its history."""
+    new = {"loss": _total(run.losses) / weight, "seconds": run.seconds}
+    if run.energies:
+        new["energy"] = _total(run.energies) / weight
+    new |= {f"validation_{name}": value for name, value in measured.items()}
+    history = {name: [*run.history.get(name, ()), float(value)] for name, value in new.items()}
+    best = run.best
+    if early_stopping and early_stopping.best(history) == run.epoch:
+        best = run.params
+    return Run(
+        run.params, run.state, rng.bit_generator.state, [], [], run.epoch + 1, history=history, best=best
+    )  # fmt: skip
 
 
-def _mean(batches):
-    return float(np.concatenate([to_numpy(b) for b in batches]).mean())
+def _measure(net, params, batches, measures):
+    """Mean loss and metrics over samples or steps; :func:`evaluate` on checked data."""
+    N, sums, count = len(batches.weights), dict.fromkeys(["loss", *measures], 0.0), 0
+    for start in range(0, N, EVALUATION_BATCH):
+        batch = batches.take(slice(start, start + EVALUATION_BATCH))
+        out, x, y, mask = batch.as_rows(net.forward(params, batch.arrays[0]))
+        target, _ = prepare_target(net, params, x, y)
+        values = {"loss": net.loss.value(out, target)}
+        check_loss(net, params, batch.arrays[0], values["loss"])
+        values |= {name: measure(out, target) for name, measure in measures.items()}
+        keep = np.ones(len(out), bool) if mask is None else to_numpy(mask)
+        for name, value in values.items():
+            sums[name] += float(to_numpy(value)[keep].sum(dtype=float))
+        count += int(keep.sum())
+    return {name: value / count for name, value in sums.items()}
 
 
-def _check_finite(net, params, x, g):
+def _check_early_stopping(early_stopping, held_out, measures):
+    if early_stopping is None:
+        return
+    if not isinstance(early_stopping, EarlyStopping):
+        raise TypeError(
+            f"early_stopping must be one such as EarlyStopping(patience=3), got {early_stopping!r}"
+        )
+    known = ["loss", "energy"]
+    if held_out is not None:
+        known += [f"validation_{name}" for name in ("loss", *measures)]
+    if early_stopping.monitor not in known:
+        missing = "" if held_out is not None else " (there is no validation data)"
+        raise ValueError(
+            f"monitor must be one of {', '.join(known)}{missing}; got {early_stopping.monitor!r}"
+        )
+
+
+def _check_callbacks(callbacks):
+    if not isinstance(callbacks, list | tuple) or not all(callable(f) for f in callbacks):
+        raise TypeError(f"callbacks must be a list of functions f(epoch, params, history), got {callbacks!r}")
+    return callbacks
+
+
+def _resumed(path, start, config):
+    """The run of a checkpoint, if it was started as this one is."""
+    saved = load_checkpoint(path)
+    for name in config:
+        if saved.config.get(name) != config[name]:
+            raise ValueError(
+                f"{path} is the checkpoint of another run: its {name} was {saved.config.get(name)}, "
+                f"this one's is {config[name]}"
+            )
+    template, found = leaves(start.state), saved.run.state
+    shapes = [[np.shape(leaf) for leaf in tree] for tree in (template, found)]
+    if shapes[0] != shapes[1] or leaves(saved.run.params)[0].dtype != leaves(start.params)[0].dtype:
+        raise ValueError(f"{path} does not hold the parameters and the state of the optimiser of this run")
+    if saved.run.generator.get("bit_generator") != start.generator["bit_generator"]:
+        raise ValueError(
+            f"{path} was written with the generator {saved.run.generator.get('bit_generator')}, "
+            f"seed is one of {start.generator['bit_generator']}"
+        )
+    other = {name: v for name, v in saved.versions.items() if v != versions().get(name)}
+    if other:
+        shown = ", ".join(f"{name} {v}" for name, v in other.items())
+        warnings.warn(f"{path} was written with {shown}: the run may not continue bit for bit", stacklevel=3)
+    like = leaves(start.params)[0]
+    run = saved.run._replace(state=rebuild(start.state, iter(found)))
+    return run._replace(**as_backend({"params": run.params, "state": run.state, "best": run.best}, like=like))
+
+
+def _total(batches):
+    return float(np.concatenate([to_numpy(b) for b in batches]).sum(dtype=float))
+
+
+def _as_arrays(history):
+    return {name: np.array(values) for name, values in history.items()}
+
+
+def _check_finite(net, params, batch, g):
     """Stop with the place where a value that is not finite first appeared; one synchronisation."""
     if not hasattr(g, "grads"):
         raise TypeError(f"rule must return a Gradient, got {type(g).__name__}")
     xp = array_module(g.loss)
-    leaves = [(f"{k}[{l}]", l, v) for l, p in enumerate(g.grads, start=1) for k, v in p.items()]
-    if bool(xp.stack([xp.isfinite(v).all() for v in (g.loss, *(v for _, _, v in leaves))]).all()):
+    parts = [(f"{k}[{l}]", l, v) for l, p in enumerate(g.grads, start=1) for k, v in p.items()]
+    if bool(xp.stack([xp.isfinite(v).all() for v in (g.loss, *(v for _, _, v in parts))]).all()):
         return
-    check_loss(net, params, x, g.loss)
-    symbol, l, _ = next(leaf for leaf in leaves if not np.isfinite(to_numpy(leaf[2])).all())
+    check_loss(net, params, batch.arrays[0], g.loss)
+    symbol, l, _ = next(part for part in parts if not np.isfinite(to_numpy(part[2])).all())
     raise FloatingPointError(
         f"the loss is finite, but the gradient of {symbol} of block {l} ({net.blocks[l - 1].formula}) is not"
     )
@@ -163,11 +399,11 @@ class _Silent:
         pass
 
 
-def _bar(total, progress):
+def _bar(total, done, progress):
     if progress:
         try:
             from tqdm import tqdm
         except ImportError:
             return _Silent()
-        return tqdm(total=total, unit="batch", leave=False)
+        return tqdm(total=total, initial=done, unit="batch", leave=False)
     return _Silent()

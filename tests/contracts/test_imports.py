@@ -26,8 +26,11 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "inference": 7,
     **dict.fromkeys(["backprop", "spc", "epc", "optim"], 8),
     **dict.fromkeys(["variants", "dag"], 9),  # they stand on spc and epc
-    **dict.fromkeys(["train", "check", "mistakes", "plotting"], 9),
-    "setting": 10,
+    **dict.fromkeys(["batches", "metrics", "checkpoint"], 9),
+    **dict.fromkeys(["check", "mistakes", "plotting"], 9),
+    "rules": 10,
+    "train": 11,
+    "setting": 12,
     **dict.fromkeys(
         [
             "runner",
@@ -40,11 +43,11 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
             "linear_nets",
             "travel",
         ],
-        11,
+        13,
     ),
-    "verify": 12,
-    "tour": 13,
-    "__main__": 14,
+    "verify": 14,
+    "tour": 15,
+    "__main__": 16,
 }
 ALGORITHMS = ("functions", "residual", "architectures", "backprop", "spc", "epc", "variants", "dag", "optim")
 MAY_IMPORT = {

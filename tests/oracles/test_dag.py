@@ -153,9 +153,12 @@ def test_a_loss_that_is_not_finite_names_the_node():
     net = pc.Dag([pc.Dense(2, 3), pc.Dense(5, 4), pc.Dense(7, 1)], [(0,), (0, 1), (1, 2)])
     params = net.init(seed=0)
     params[1] = {**params[1], "b": np.full(4, np.inf)}
-    with pytest.raises(FloatingPointError, match="first appeared in the output of node 2"):
+    with pytest.raises(FloatingPointError, match=r"parameter b\[2\] of block 2"):
         dag.gradient(net, params, np.ones((2, 2)), np.ones((2, 1)))
-    with pytest.raises(FloatingPointError, match="first appeared in the loss"):
+    params[1] = {**params[1], "b": np.full(4, 1e308), "W": np.full((4, 5), 1e308)}
+    with pytest.raises(FloatingPointError, match="first appeared in the output of block 2"):
+        dag.gradient(net, params, np.ones((2, 2)), np.ones((2, 1)))
+    with pytest.raises(FloatingPointError, match="appeared in the loss"):
         dag.gradient(net, net.init(seed=0), np.full((2, 2), 1e200), np.ones((2, 1)))
 
 
