@@ -185,7 +185,7 @@ def fit(
             raise CheckpointError(
                 f"cannot write the checkpoint {checkpoint}: {error}; what was there before is untouched",
                 run.params, _as_arrays(run.history),
-            ) from error  # fmt: skip
+            ) from None  # fmt: skip
 
     count = -(-N // batch_size)
     with _bar(epochs * count, run.epoch * count + run.batch, progress) as bar:
