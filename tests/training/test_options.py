@@ -6,7 +6,7 @@ from helpers.checks import assert_same
 
 import minipc as pc
 from minipc import backprop, variants
-from training.problem import NET, PARAMS, RNG, Spy, X, Y, flat, train
+from training.problem import NET, PARAMS, RNG, Spy, flat, train
 
 X_NEW, Y_NEW = RNG.standard_normal((7, 4)), np.array([0, 1, 2, 2, 1, 0, 2])
 OPTIONS = {"nudged": {"beta": 0.1}, "centred": {"beta": 0.1}, "target_interpolation": {"beta": 0.1}}
