@@ -35,17 +35,19 @@ def find_rule(rule):
 
 
 def check_rule_options(rule, options):
-    """Every option is one that the rule takes; says which those are. A rule with ``**options`` takes any."""
+    """Every option is one that the rule takes, and none that it needs is missing; says which those are.
+
+    A rule with ``**options`` takes any.
+    """
     parameters = inspect.signature(rule).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return
-    taken = [p.name for p in parameters if p.name not in GIVEN_BY_THE_LOOP]
-    unknown = [name for name in options if name not in taken]
-    if unknown:
-        name = (
-            getattr(rule, "__module__", "").rpartition(".")[2] + "." + getattr(rule, "__name__", repr(rule))
-        )
-        takes = f"it takes {', '.join(taken)}" if taken else "it takes none"
+    own = [p for p in parameters if p.name not in GIVEN_BY_THE_LOOP and p.kind is not p.VAR_KEYWORD]
+    name = f"{getattr(rule, '__module__', '').rpartition('.')[2]}.{getattr(rule, '__name__', repr(rule))}"
+    missing = [p.name for p in own if p.default is p.empty and p.kind is p.KEYWORD_ONLY and p.name not in options]
+    if missing:
+        raise TypeError(f"{name} needs the option {', '.join(missing)}")
+    unknown = [option for option in options if option not in [p.name for p in own]]
+    if unknown and all(p.kind is not p.VAR_KEYWORD for p in parameters):
+        takes = f"it takes {', '.join(p.name for p in own)}" if own else "it takes none"
         raise TypeError(f"{name} has no option {', '.join(unknown)}: {takes}")
 
 
