@@ -17,8 +17,9 @@ from .dag import Dag
 from .inference import InferenceWarning
 from .network import Gradient, Network
 from .normalisation import BatchNorm2d, LayerNorm, freeze_statistics
-from .optim import SGD, Adam
+from .optim import SGD, Adam, AdamW, ByBlock, Clip, RMSprop
 from .residual import Residual
+from .schedules import Cosine, StepDecay, WarmUp
 from .train import accuracy, fit
 
 __version__ = "0.2.0"
@@ -26,9 +27,13 @@ __version__ = "0.2.0"
 __all__ = [
     "SGD",
     "Adam",
+    "AdamW",
     "AvgPool2d",
     "BatchNorm2d",
+    "ByBlock",
+    "Clip",
     "Conv2d",
+    "Cosine",
     "Dag",
     "Dense",
     "Embedding",
@@ -38,7 +43,10 @@ __all__ = [
     "LayerNorm",
     "MaxPool2d",
     "Network",
+    "RMSprop",
     "Residual",
+    "StepDecay",
+    "WarmUp",
     "accuracy",
     "as_backend",
     "backprop",
