@@ -18,9 +18,10 @@ from .dag import Dag
 from .inference import InferenceWarning
 from .network import Gradient, Network
 from .normalisation import BatchNorm2d, LayerNorm, freeze_statistics
-from .optim import SGD, Adam
+from .optim import SGD, Adam, AdamW, ByBlock, Clip, RMSprop
 from .residual import Residual
 from .rules import RULES
+from .schedules import Cosine, StepDecay, WarmUp
 from .train import CheckpointError, EarlyStopping, Interrupted, accuracy, evaluate, fit
 
 __version__ = "0.2.0"
@@ -29,10 +30,14 @@ __all__ = [
     "RULES",
     "SGD",
     "Adam",
+    "AdamW",
     "AvgPool2d",
     "BatchNorm2d",
+    "ByBlock",
     "CheckpointError",
+    "Clip",
     "Conv2d",
+    "Cosine",
     "Dag",
     "Dense",
     "EarlyStopping",
@@ -44,7 +49,10 @@ __all__ = [
     "LayerNorm",
     "MaxPool2d",
     "Network",
+    "RMSprop",
     "Residual",
+    "StepDecay",
+    "WarmUp",
     "accuracy",
     "as_backend",
     "backprop",

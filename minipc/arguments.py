@@ -23,6 +23,29 @@ def check_positive_number(name, value):
         raise ValueError(f"{name} must be positive and finite, got {value}")
 
 
+def check_share(name, value):
+    """A number in [0, 1): what is kept of something, less than all of it."""
+    if not is_number(value):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must lie in [0, 1), got {value}")
+
+
+def check_number_between(name, value, low, high=None):
+    """A finite number from ``low`` to ``high``, both allowed; without ``high`` from ``low`` on."""
+    if not is_number(value):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not low <= value < math.inf or (high is not None and value > high):
+        bounds = f"be finite and at least {low}" if high is None else f"lie between {low} and {high}"
+        raise ValueError(f"{name} must {bounds}, got {value}")
+
+
+def check_optimizer(name, value):
+    """Something with the verbs ``init`` and ``step``, and no class."""
+    if isinstance(value, type) or not (hasattr(value, "init") and hasattr(value, "step")):
+        raise TypeError(f"{name} must be one such as minipc.SGD(1e-3), got {value!r}")
+
+
 def check_count(name, value, *, least):
     """An integer of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):

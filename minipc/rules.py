@@ -42,7 +42,9 @@ def check_rule_options(rule, options):
     parameters = inspect.signature(rule).parameters.values()
     own = [p for p in parameters if p.name not in GIVEN_BY_THE_LOOP and p.kind is not p.VAR_KEYWORD]
     name = f"{getattr(rule, '__module__', '').rpartition('.')[2]}.{getattr(rule, '__name__', repr(rule))}"
-    missing = [p.name for p in own if p.default is p.empty and p.kind is p.KEYWORD_ONLY and p.name not in options]
+    missing = [
+        p.name for p in own if p.default is p.empty and p.kind is p.KEYWORD_ONLY and p.name not in options
+    ]
     if missing:
         raise TypeError(f"{name} needs the option {', '.join(missing)}")
     unknown = [option for option in options if option not in [p.name for p in own]]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np  # host only: shuffling
 
-from .arguments import check_count, check_params, generator, is_number, prepare_target
+from .arguments import check_count, check_optimizer, check_params, generator, is_number, prepare_target
 from .backend import array_module, as_backend, to_numpy
 from .batches import as_batches
 from .checkpoint import Run, describe, leaves, load_checkpoint, rebuild, save_checkpoint, versions
@@ -149,8 +149,7 @@ def fit(
     check_rule_options(rule, options)
     check_count("epochs", epochs, least=1)
     check_count("batch_size", batch_size, least=1)
-    if isinstance(optimizer, type) or not (hasattr(optimizer, "init") and hasattr(optimizer, "step")):
-        raise TypeError(f"optimizer must be one such as minipc.Adam(1e-3), got {optimizer!r}")
+    check_optimizer(optimizer)
     callbacks = _check_callbacks(callbacks)
     if checkpoint_every is not None:
         check_count("checkpoint_every", checkpoint_every, least=1)

@@ -41,7 +41,7 @@ import warnings
 from typing import NamedTuple
 
 from . import spc
-from .arguments import check_positive_number, is_number, prepare
+from .arguments import check_optimizer, check_positive_number, check_share, is_number, prepare
 from .backend import Array, array_module, is_array
 from .blocks import Dense
 from .functions import ACTIVATIONS
@@ -226,10 +226,7 @@ def momentum(
     >>> bool((fast.residual < slow.residual).all())
     True
     """
-    if not is_number(momentum):
-        raise TypeError(f"momentum must be a number, got {momentum!r}")
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum must lie in [0, 1), got {momentum}")
+    check_share("momentum", momentum)
     fixed, s, now, loss = _start(net, params, x, y, precision, inference_steps, step_size)
     start, lam, m = _energy(fixed, now), float(step_size), float(momentum)
     v = [0 * a for a in s]
@@ -251,7 +248,7 @@ def incremental(net, params, x, y, *, optimizer, state, inference_steps=20, step
     Parameters
     ----------
     net, params, x, y, precision    as in :func:`minipc.spc.gradient`
-    optimizer : SGD or Adam         takes ``grads / B``, N times
+    optimizer : SGD, Adam, ...      takes ``grads / B``, N times
     state                           of the optimiser: ``optimizer.init(params)``, later what comes back
     inference_steps : int           number N of joint steps
     step_size : float               step lambda of the states
@@ -290,8 +287,7 @@ def incremental(net, params, x, y, *, optimizer, state, inference_steps=20, step
 
     Derivation: reference/equations.md#spc13.  Source: Salvatori et al. (2024), arXiv 2212.00720.
     """
-    if isinstance(optimizer, type) or not (hasattr(optimizer, "init") and hasattr(optimizer, "step")):
-        raise TypeError(f"optimizer must be one such as minipc.SGD(1e-3), got {optimizer!r}")
+    check_optimizer("optimizer", optimizer)
     fixed, s, now, loss = _start(net, params, x, y, precision, inference_steps, step_size)
     lam, B = float(step_size), len(s[0])
     for _ in range(inference_steps):

@@ -35,7 +35,8 @@ id       equation, entry by entry                                               
 (LN.1)    mu[b,i] = gamma[i] (s[b,i] - m[b]) / sqrt(var[b] + eps) + beta[i]      layer_norm
 (BN.1)    the same with m[c], var[c] over samples and pixels                     batch_norm
 
-The optimiser steps are plain gradient descent and Adam (Kingma & Ba 2015).
+The optimiser steps are gradient descent with and without momentum (SGD.1)-(SGD.3), RMSprop (RMS.1), (RMS.2) and Adam
+(Kingma & Ba 2015); beside them weight decay (DECAY.1), (DECAY.2), clipping (CLIP.1) and schedules, one rate at a time.
 
 Conventions. Batch first, (B, n); W is (n_out, n_in); eps = state - prediction; gradients are to be
 descended; parameter gradients are sums over the batch, structured as ``params``. Inside a function every
@@ -521,3 +522,81 @@ def adam_step(w, g, m, v, t, learning_rate, b1, b2, eps):
         v_hat = v_new[k] / (1.0 - b2**t)
         w_new[k] = w[k] - learning_rate * m_hat / (math.sqrt(v_hat) + eps)
     return w_new, m_new, v_new
+
+
+def momentum_step(w, g, v, learning_rate, momentum, nesterov=False):
+    """New (w, v), any shape; the learning rate is outside the velocity. Nesterov goes one more velocity ahead."""
+    w_new, v_new = np.zeros(w.shape), np.zeros(w.shape)
+    for k in np.ndindex(w.shape):
+        v_new[k] = momentum * v[k] + g[k]
+        ahead = g[k] + momentum * v_new[k] if nesterov else v_new[k]
+        w_new[k] = w[k] - learning_rate * ahead
+    return w_new, v_new
+
+
+def rmsprop_step(w, g, v, learning_rate, decay, eps):
+    """New (w, v), any shape; no correction of the start, eps outside the square root."""
+    w_new, v_new = np.zeros(w.shape), np.zeros(w.shape)
+    for k in np.ndindex(w.shape):
+        v_new[k] = decay * v[k] + (1.0 - decay) * g[k] ** 2
+        w_new[k] = w[k] - learning_rate * g[k] / (math.sqrt(v_new[k]) + eps)
+    return w_new, v_new
+
+
+def coupled_decay(w, g, weight_decay):
+    """The gradient g with that of weight_decay w^2 / 2 added."""
+    g_new = np.zeros(w.shape)
+    for k in np.ndindex(w.shape):
+        g_new[k] = g[k] + weight_decay * w[k]
+    return g_new
+
+
+def decoupled_decay(w, learning_rate, weight_decay):
+    """w less its share learning_rate weight_decay."""
+    w_new = np.zeros(w.shape)
+    for k in np.ndindex(w.shape):
+        w_new[k] = w[k] - learning_rate * weight_decay * w[k]
+    return w_new
+
+
+def clip(gradients, norm):
+    """The arrays, all shortened by one factor if the vector of all their entries is longer than ``norm``."""
+    length = math.sqrt(math.fsum(float(g[k]) ** 2 for g in gradients for k in np.ndindex(g.shape)))
+    shortened = []
+    for g in gradients:
+        shortened.append(np.zeros(g.shape))
+        for k in np.ndindex(g.shape):
+            shortened[-1][k] = g[k] * norm / length if length > norm else g[k]
+    return shortened
+
+
+# Schedules: the learning rate after t updates
+
+
+def warm_up_rate(t, peak, warm_up):
+    """Equal steps up to the peak, which the last of ``warm_up`` updates has."""
+    rate = 0.0
+    for _ in range(min(t + 1, warm_up)):
+        rate += peak / warm_up
+    return rate
+
+
+def cosine_rate(t, peak, steps, warm_up, final):
+    """By the half angle: (1 + cos z)/2 = cos(z/2)^2."""
+    if t < warm_up:
+        return warm_up_rate(t, peak, warm_up)
+    if t >= steps:
+        return final
+    share = math.cos(0.5 * math.pi * (t - warm_up) / (steps - warm_up)) ** 2
+    return share * peak + (1.0 - share) * final
+
+
+def step_decay_rate(t, start, factor, every, warm_up):
+    """One update after the other; the rate falls after each ``every`` of them."""
+    if t < warm_up:
+        return warm_up_rate(t, start, warm_up)
+    rate = start
+    for done in range(1, t - warm_up + 1):
+        if done % every == 0:
+            rate *= factor
+    return rate

@@ -55,7 +55,7 @@ def test_the_table_of_a_module_is_implemented(name):
     "name",
     [
         *("functions", "blocks", "convolution", "normalisation", "residual", "architectures"),
-        *("backprop", "inference", "spc", "epc", "optim", "check"),
+        *("backprop", "inference", "spc", "epc", "optim", "schedules", "check"),
     ],
 )
 def test_every_implemented_equation_is_in_the_table_of_its_module_or_of_a_lower_one(name):

@@ -14,6 +14,7 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "files": 0,
     "arguments": 1,
     "functions": 1,
+    "schedules": 2,
     "downloads": 1,
     "mnist_files": 2,
     "data": 3,
@@ -49,7 +50,18 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "tour": 15,
     "__main__": 16,
 }
-ALGORITHMS = ("functions", "residual", "architectures", "backprop", "spc", "epc", "variants", "dag", "optim")
+ALGORITHMS = (
+    "functions",
+    "residual",
+    "architectures",
+    "backprop",
+    "spc",
+    "epc",
+    "variants",
+    "dag",
+    "optim",
+    "schedules",
+)
 MAY_IMPORT = {
     "matplotlib": {"plotting"},
     "tqdm": {"train"},
