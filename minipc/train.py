@@ -149,7 +149,7 @@ def fit(
     check_rule_options(rule, options)
     check_count("epochs", epochs, least=1)
     check_count("batch_size", batch_size, least=1)
-    check_optimizer(optimizer)
+    check_optimizer("optimizer", optimizer)
     callbacks = _check_callbacks(callbacks)
     if checkpoint_every is not None:
         check_count("checkpoint_every", checkpoint_every, least=1)
