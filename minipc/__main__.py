@@ -1,14 +1,15 @@
-"""The command line: ``python -m minipc tour`` and ``python -m minipc verify``."""
+"""The command line: ``python -m minipc tour``, ``python -m minipc verify`` and ``python -m minipc train``."""
 
-import argparse
 import sys
 
+from . import command
 from .files import write_json
 
 
 def main(argv=None):
     """Run a command; the exit status is 0 if everything it checked holds, 1 if not, 2 for wrong usage."""
-    parser = argparse.ArgumentParser(prog="python -m minipc", description="Predictive coding from scratch.")
+    argv = sys.argv[1:] if argv is None else argv
+    parser = command.Parser(prog="python -m minipc", description="Predictive coding from scratch.")
     commands = parser.add_subparsers(dest="command", required=True)
     tour = commands.add_parser(
         "tour", help="backprop, sPC and ePC on real digits; figures; the proof summary"
@@ -26,14 +27,20 @@ def main(argv=None):
         "--only", action="append", metavar="ID", help="only this claim, e.g. S02; may be repeated"
     )
     check.add_argument("--json", metavar="FILE", help="write the table as JSON")
+    command.add_arguments(commands.add_parser("train", help="train a network on a data set with any rule"))
     args = parser.parse_args(argv)
     try:
+        if args.command == "train":
+            return command.train(args, argv)
         return run_tour(args) if args.command == "tour" else run_verify(args)
     except (ImportError, ValueError, OSError) as error:
         print(f"python -m minipc {args.command}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted", file=sys.stderr)
+    except FloatingPointError as error:
+        print(f"python -m minipc {args.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as stop:
+        print(f"\n{stop}" if str(stop) else "\ninterrupted", file=sys.stderr)
         return 130
 
 

@@ -60,6 +60,11 @@ def write_json(path, value):
         file.write((json.dumps(_plain(value), indent=1, allow_nan=False) + "\n").encode())
 
 
+def json_line(value) -> bytes:
+    """``value`` as one line of JSON, with its end."""
+    return (json.dumps(_plain(value), allow_nan=False) + "\n").encode()
+
+
 def _plain(value):
     if isinstance(value, dict):
         return {key: _plain(v) for key, v in value.items()}

@@ -31,6 +31,8 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     **dict.fromkeys(["check", "mistakes", "plotting"], 9),
     "rules": 10,
     "train": 11,
+    "tasks": 11,
+    "command": 12,
     "setting": 12,
     **dict.fromkeys(
         [

@@ -64,7 +64,14 @@ def epc(at=None):
     return Stop(pc.epc.gradient, at)
 
 
-OPTIMIZERS = [pc.SGD(0.1), pc.Adam(0.05)]
+OPTIMIZERS = [
+    pc.SGD(0.1),
+    pc.SGD(pc.Cosine(0.1, steps=9, warm_up=2), momentum=0.9, nesterov=True, weight_decay=0.01),
+    pc.RMSprop(0.01),
+    pc.Adam(0.05),
+    pc.AdamW(pc.StepDecay(0.05, factor=0.5, every=4)),
+    pc.Clip(pc.ByBlock({1: pc.SGD(0.1, momentum=0.5), 2: None}, otherwise=pc.Adam(0.05)), norm=0.5),
+]
 
 
 @pytest.mark.parametrize("at", range(9))

@@ -1,0 +1,369 @@
+"""``python -m minipc train``: one run, its checkpoint, and its numbers as JSON lines beside it.
+
+Beside the checkpoint ``NAME.npz`` stands ``NAME.jsonl``: a line ``start`` (configuration, seed, versions), a line
+``epoch`` after every epoch, a line ``end`` with the result on the test set. A run that is resumed goes on in the same
+files.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import difflib
+import itertools
+import json
+import pathlib
+import shlex
+import sys
+import time
+import warnings
+
+from .arguments import check_count
+from .backend import on_device
+from .checkpoint import load_checkpoint, versions
+from .files import json_line, replacing, write_json
+from .functions import ACTIVATIONS
+from .optim import SGD, Adam, AdamW, Clip, RMSprop
+from .rules import RULES, check_rule_options
+from .schedules import Cosine, WarmUp
+from .tasks import TASKS, classifier
+from .train import CheckpointError, EarlyStopping, Interrupted, evaluate, fit
+
+OPTIMIZERS = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW}
+COLUMNS = ("loss", "energy", "validation_loss", "validation_accuracy", "seconds")
+
+
+def add_arguments(parser):
+    """The options of ``train``; those without a default here have the rule's or the optimiser's own."""
+    parser.add_argument("task", choices=TASKS, help="data set: " + ", ".join(TASKS), metavar="TASK")
+    parser.add_argument(
+        "--rule", choices=RULES, required=True, help="one of " + ", ".join(RULES), metavar="RULE"
+    )
+    add = parser.add_argument_group("the run").add_argument
+    add("--epochs", type=int, default=5, metavar="N", help="default: 5")
+    add("--batch-size", type=int, default=64, metavar="B", help="default: 64")
+    add(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="S",
+        help="of the first weights and the order of samples; default: 0",
+    )
+    add("--dtype", choices=("float32", "float64"), default="float32", help="default: float32")
+    add("--device", choices=("cpu", "gpu"), default="cpu", help="default: cpu; gpu needs CuPy")
+    add("--samples", type=int, metavar="N", help="only the first N training samples, for a quick try")
+    add("--validation", type=int, metavar="N", help="training samples held out, the last N; default: a tenth")
+    add("--patience", type=int, metavar="N", help="stop after N epochs without a smaller validation loss")
+    add = parser.add_argument_group("the network").add_argument
+    add("--hidden", type=_widths, metavar="N,N,...", help="widths of the hidden layers; default: the task's")
+    add(
+        "--activation",
+        choices=ACTIVATIONS,
+        default="gelu",
+        metavar="PHI",
+        help=f"of {', '.join(ACTIVATIONS)}",
+    )
+    add = parser.add_argument_group("the rule").add_argument
+    add("--inference-steps", type=int, metavar="N", help="steps of inference")
+    add(
+        "--step-size",
+        type=_value,
+        metavar="LAMBDA",
+        help="step of inference: a number, or adaptive, power (epc)",
+    )
+    add(
+        "--option",
+        type=_option,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any other option of the rule",
+    )
+    add = parser.add_argument_group("the optimiser").add_argument
+    add(
+        "--optimizer",
+        choices=OPTIMIZERS,
+        default="adam",
+        metavar="NAME",
+        help=f"of {', '.join(OPTIMIZERS)}; default: adam",
+    )
+    add("--learning-rate", type=float, default=1e-3, metavar="ETA", help="default: 1e-3")
+    add("--momentum", type=float, metavar="MU", help="of sgd")
+    add("--weight-decay", type=float, metavar="LAMBDA", help="coupled; decoupled in adamw")
+    add("--clip-norm", type=float, metavar="C", help="largest norm of the gradient of a batch")
+    add(
+        "--schedule",
+        choices=("constant", "cosine"),
+        default="constant",
+        help="of the learning rate; default: constant",
+    )
+    add(
+        "--warm-up",
+        type=int,
+        default=0,
+        metavar="N",
+        help="updates in which the learning rate rises from zero",
+    )
+    add = parser.add_argument_group("files").add_argument
+    add(
+        "--checkpoint",
+        metavar="FILE",
+        help="written after every epoch and on Ctrl-C; default: a new name in runs/",
+    )
+    add("--checkpoint-every", type=int, metavar="N", help="also after every N batches")
+    add(
+        "--resume",
+        metavar="FILE",
+        help="continue this checkpoint (and write to it), with the options it was begun with",
+    )
+    add("--json", metavar="FILE", help="all numbers of the run in one file, too")
+
+
+class Parser(argparse.ArgumentParser):
+    """An option that is not known is answered with the one that may have been meant."""
+
+    def parse_args(self, args=None, namespace=None):
+        known, unknown = self.parse_known_args(args, namespace)
+        flags = [word for word in unknown if word.startswith("-")]
+        if unknown:
+            command = next(iter(self._subparsers._group_actions)).choices[known.command]
+            options = [flag for action in command._actions for flag in action.option_strings if flag != "-h"]
+            shown = []
+            for word in flags or unknown:
+                close = difflib.get_close_matches(word.partition("=")[0], options, n=1)
+                shown.append(word + (f" (did you mean {close[0]}?)" if close else ""))
+            command.error(f"unknown: {', '.join(shown)}; there are {', '.join(options)}")
+        return known
+
+
+def train(args, argv, say=print):
+    """Run ``train`` as the words ``argv`` say; the exit status is 0. What stops it is raised, and in the log."""
+    check_count("--epochs", args.epochs, least=1)
+    check_count("--batch-size", args.batch_size, least=1)
+    for path in (args.json, args.checkpoint):
+        if path is not None and not pathlib.Path(path).parent.is_dir():
+            raise FileNotFoundError(
+                f"cannot write {path}: the folder {pathlib.Path(path).parent} does not exist"
+            )
+    options = _rule_options(args)
+    split = TASKS[args.task].load(args.dtype)
+    x, y, held_out = _held_out(args, split)
+    net = classifier(
+        x.shape[1:], args.hidden or TASKS[args.task].hidden, TASKS[args.task].classes, args.activation
+    )
+    optimizer = _optimizer(args, updates=args.epochs * -(-len(x) // args.batch_size))
+    arrays = (net.init(seed=args.seed, dtype=args.dtype), (x, y), held_out, (split.x_test, split.y_test))
+    params, data, held_out, test = on_device(arrays, args.device)
+    config = {name: value for name, value in vars(args).items() if name not in ("command", "resume", "json")}
+    checkpoint, log = _files(args)
+    log.begin({"event": "start", "time": time.time(), "config": config, "versions": versions()})
+    say(
+        f"{args.task}, {args.rule}: {len(x):,} training samples, {args.epochs} epochs; log {log.path}\n{net!r}\n"
+    )
+    try:
+        with _brief_warnings() as warned:
+            params, history = fit(
+                net, params, data, rule=args.rule, optimizer=optimizer, epochs=args.epochs,
+                batch_size=args.batch_size, seed=args.seed, validation=held_out, callbacks=[_reporter(log, say)],
+                early_stopping=None if args.patience is None else EarlyStopping(patience=args.patience),
+                checkpoint=checkpoint, checkpoint_every=args.checkpoint_every, resume=args.resume,
+                progress=sys.stderr.isatty(), **options,
+            )  # fmt: skip
+    except (TypeError, ValueError) as error:  # refused before work began
+        log.undo()
+        raise ValueError(str(error)) from None
+    except (KeyboardInterrupt, CheckpointError, FloatingPointError) as error:
+        log.append({"event": "stopped", "reason": str(error)})
+        if isinstance(error, Interrupted):
+            again = shlex.join([*_without_resume(argv), "--resume", str(checkpoint)])
+            raise KeyboardInterrupt(f"{error}\ncontinue: python -m minipc {again}") from None
+        raise
+    result = {f"test_{name}": value for name, value in evaluate(net, params, test).items()}
+    result |= {
+        "epochs": len(history["loss"]),
+        "seconds": float(history["seconds"].sum()),
+        "warnings": len(warned),
+    }
+    log.append({"event": "end", **result})
+    say(
+        f"\ntest: loss {result['test_loss']:.4f}, accuracy {100 * result['test_accuracy']:.2f} % of "
+        f"{len(split.x_test):,} samples; {result['seconds']:.1f} s of training"
+    )
+    if args.json:
+        curves = {name: values.tolist() for name, values in history.items()}
+        files = {"checkpoint": str(checkpoint), "log": str(log.path)}
+        samples = {"training_samples": len(x), "test_samples": len(split.x_test)}
+        write_json(
+            args.json,
+            {"config": config, "versions": versions(), "history": curves, **result, **samples, **files},
+        )
+    return 0
+
+
+class Log:
+    """JSON lines; each is on its way to the disk before the next one is thought of."""
+
+    def __init__(self, path, past):
+        self.path, self.past = (
+            path,
+            past,
+        )  # ``past`` is the history of the checkpoint that is continued, or None
+        self.before = path.read_bytes() if path.exists() else b""
+        self.appended = False
+
+    def begin(self, row):
+        """The first line; in the log of a resumed run drop half a line, and add epochs that are missing, before it."""
+        lines = [line for line in self.before.splitlines(keepends=True) if line.endswith(b"\n")]
+        if self.past is None:
+            lines = []
+        else:
+            done = {row["epoch"] for row in map(json.loads, lines) if row["event"] == "epoch"}
+            for epoch in range(1, len(self.past.get("loss", ())) + 1):
+                if epoch not in done:  # killed between the checkpoint and the line
+                    numbers = {name: values[epoch - 1] for name, values in self.past.items()}
+                    lines.append(json_line({"event": "epoch", "epoch": epoch, **numbers}))
+            row = {**row, "event": "resume"}
+        with replacing(self.path) as file:
+            file.writelines([*lines, json_line(row)])
+
+    def append(self, row):
+        """One more line."""
+        with self.path.open("ab") as file:
+            file.write(json_line(row))
+        self.appended = True
+
+    def undo(self):
+        """Leave the file as it was, if no run has begun."""
+        if self.appended:
+            return
+        self.path.unlink()
+        if self.before:
+            with replacing(self.path) as file:
+                file.write(self.before)
+
+
+def _reporter(log, say):
+    """A callback of ``fit``: a line of the table and a line of the log after every epoch."""
+    columns = []
+
+    def report(epoch, _, history):
+        numbers = {name: float(values[-1]) for name, values in history.items()}
+        if not columns:
+            columns.extend(name for name in COLUMNS if name in numbers)
+            say(f"{'epoch':>5}" + "".join(f"{name.replace('_', ' '):>21}" for name in columns))
+        say(f"{epoch:5}" + "".join(f"{numbers[name]:21.4g}" for name in columns))
+        log.append({"event": "epoch", "epoch": epoch, **numbers})
+
+    return report
+
+
+@contextlib.contextmanager
+def _brief_warnings():
+    """At the end one line for each kind of warning, with the first of it and their number; gives the list of all."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        yield warned
+    for kind in sorted({warning.category.__name__ for warning in warned}):
+        found = [str(warning.message) for warning in warned if warning.category.__name__ == kind]
+        print(f"{len(found)} {kind}, the first: {found[0]}", file=sys.stderr)
+
+
+def _held_out(args, split):
+    """Training samples and labels, and the pair that is held out of them (None: nothing)."""
+    N = len(split.x_train) if args.samples is None else args.samples
+    check_count("--samples", N, least=2)
+    if len(split.x_train) < N:
+        raise ValueError(
+            f"--samples must be at most {len(split.x_train)}, the training set of {args.task}; got {N}"
+        )
+    V = N // 10 if args.validation is None else args.validation
+    check_count("--validation", V, least=0)
+    if V >= N:
+        raise ValueError(f"--validation must leave samples to train on, of {N}; got {V}")
+    if args.patience is not None and V == 0:
+        raise ValueError("--patience needs samples that are held out: --validation")
+    x, y = split.x_train[:N], split.y_train[:N]
+    return x[: N - V], y[: N - V], (x[N - V :], y[N - V :]) if V else None
+
+
+def _rule_options(args):
+    """The options that are handed to the rule, if it takes them."""
+    options = dict(args.option)
+    for name in ("inference_steps", "step_size"):
+        if getattr(args, name) is not None:
+            options[name] = getattr(args, name)
+    try:
+        check_rule_options(RULES[args.rule], options)
+    except TypeError as error:
+        raise ValueError(f"rule {args.rule}: {error}") from None
+    return options
+
+
+def _optimizer(args, updates):
+    rate = args.learning_rate
+    if args.schedule == "cosine":
+        rate = Cosine(rate, steps=updates, warm_up=args.warm_up)
+    elif args.warm_up:
+        rate = WarmUp(rate, args.warm_up)
+    kind = OPTIMIZERS[args.optimizer]
+    given = {
+        name: getattr(args, name) for name in ("momentum", "weight_decay") if getattr(args, name) is not None
+    }
+    for name in given.keys() - {field.name for field in dataclasses.fields(kind)}:
+        raise ValueError(f"--{name.replace('_', '-')} is no option of {args.optimizer}")
+    optimizer = kind(rate, **given)
+    return optimizer if args.clip_norm is None else Clip(optimizer, args.clip_norm)
+
+
+def _files(args):
+    """The checkpoint to write (the one that is named, the one that is continued, or a new one in ``runs``), and its log."""
+    past = None if args.resume is None else load_checkpoint(args.resume).run.history
+    path = args.checkpoint or args.resume
+    if path is None:
+        path = _new_name(f"{args.task}-{args.rule}-seed{args.seed}-{time.strftime('%Y%m%d-%H%M%S')}")
+    path = pathlib.Path(path)
+    return path, Log(path.with_suffix(".jsonl"), past)
+
+
+def _new_name(name):
+    """A file in ``runs`` whose log no other run has taken; two may start within one second."""
+    pathlib.Path("runs").mkdir(exist_ok=True)
+    for number in itertools.count(1):
+        path = pathlib.Path("runs") / f"{name}-{number}.npz"
+        with contextlib.suppress(FileExistsError):
+            path.with_suffix(".jsonl").open("x").close()
+            return path
+
+
+def _without_resume(argv):
+    """The words of the command without ``--resume FILE``."""
+    words = iter(argv)
+    for word in words:
+        if word == "--resume":
+            next(words, None)
+        elif not word.startswith("--resume="):
+            yield word
+
+
+def _widths(text):
+    try:
+        widths = tuple(int(n) for n in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be whole numbers such as 128,128; got {text!r}") from None
+    if min(widths) < 1:
+        raise argparse.ArgumentTypeError(f"widths must be at least 1; got {text!r}")
+    return widths
+
+
+def _value(text):
+    """A number, true, false or null, as JSON has them; anything else is a word."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _option(text):
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, e.g. beta=0.1; got {text!r}")
+    return name, _value(value)
