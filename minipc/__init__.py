@@ -8,7 +8,7 @@
 (4, 3)
 """
 
-from . import backprop, check, dag, data, epc, spc, variants
+from . import backprop, check, dag, data, epc, plotting, spc, variants
 from .architectures import mupc
 from .backend import as_backend, gpu_available, to_numpy
 from .blocks import Dense, Embedding, Flatten
@@ -66,6 +66,7 @@ __all__ = [
     "gpu_available",
     "load_checkpoint",
     "mupc",
+    "plotting",
     "spc",
     "to_numpy",
     "variants",

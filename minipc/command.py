@@ -122,6 +122,7 @@ class Parser(argparse.ArgumentParser):
     """An option that is not known is answered with the one that may have been meant."""
 
     def parse_args(self, args=None, namespace=None):
+        """As in argparse, but for the message."""
         known, unknown = self.parse_known_args(args, namespace)
         flags = [word for word in unknown if word.startswith("-")]
         if unknown:
@@ -181,7 +182,7 @@ def train(args, argv, say=print):
     result |= {
         "epochs": len(history["loss"]),
         "seconds": float(history["seconds"].sum()),
-        "warnings": len(warned),
+        "warnings": warned,
     }
     log.append({"event": "end", **result})
     say(
@@ -258,13 +259,22 @@ def _reporter(log, say):
 
 @contextlib.contextmanager
 def _brief_warnings():
-    """At the end one line for each kind of warning, with the first of it and their number; gives the list of all."""
-    with warnings.catch_warnings(record=True) as warned:
+    """The first warning of each kind in one line, and at the end how many there were; gives their numbers by kind."""
+    found = {}
+
+    def show(message, category, *_, **__):
+        kind = category.__name__
+        found[kind] = found.get(kind, 0) + 1
+        if found[kind] == 1:
+            print(f"{kind}: {message}", file=sys.stderr)
+
+    with warnings.catch_warnings():
         warnings.simplefilter("always")
-        yield warned
-    for kind in sorted({warning.category.__name__ for warning in warned}):
-        found = [str(warning.message) for warning in warned if warning.category.__name__ == kind]
-        print(f"{len(found)} {kind}, the first: {found[0]}", file=sys.stderr)
+        warnings.showwarning = show
+        yield found
+    for kind, count in found.items():
+        if count > 1:
+            print(f"{kind}: {count} in all", file=sys.stderr)
 
 
 def _held_out(args, split):

@@ -4,6 +4,8 @@ The only room that imports matplotlib, and only when a function is called. Every
 ``matplotlib.figure.Figure``; ``save`` writes it.
 """
 
+import itertools
+
 import numpy as np
 
 from .files import replacing
@@ -76,6 +78,46 @@ def accuracy_curves(runs, title):
     right.bar_label(bars, [f" {s:.3f}" for s in seconds])
     right.set(xlabel="seconds per epoch", xlim=(0, 1.25 * max(seconds)), xticks=[], title="what it costs")
     right.invert_yaxis()
+    return figure
+
+
+@_styled
+def history(runs, title=""):
+    """Curves of training: a panel for the loss, one for the energy, one for each metric; a colour a run.
+
+    ``runs`` maps a label to the history that ``fit`` gave, or is one such history. The loss of the training samples is
+    a line, that of the validation set a dashed one; where every value is positive the axis of a loss is logarithmic.
+    """
+    if not isinstance(runs, dict) or not runs:
+        raise TypeError(f"runs must be a history, or a dict label -> history, got {runs!r}")
+    runs = runs if isinstance(next(iter(runs.values())), dict) else {"": runs}
+    for label, run in runs.items():
+        if not isinstance(run, dict) or "loss" not in run:
+            raise ValueError(f"the history of {label!r} must have the entry loss, as minipc.fit gives it")
+    names = dict.fromkeys(name for run in runs.values() for name in run)
+    extra = [name for name in names if name not in ("loss", "validation_loss", "seconds")]
+    figure = _figure(figsize=(6.5 * (1 + len(extra)), 5.2))
+    for axes, name in zip(
+        figure.subplots(1, 1 + len(extra), squeeze=False)[0], ["loss", *extra], strict=True
+    ):
+        drawn = []
+        for (label, run), colour in zip(runs.items(), itertools.cycle(COLOURS)):
+            for part, style in ((name, "-o"), (f"validation_{name}", "--s")):
+                if part in run:
+                    values = np.asarray(run[part], float)
+                    text = f"{label}, validation" if part != name else label
+                    axes.plot(
+                        np.arange(1, len(values) + 1), values, style, color=colour, lw=2.5, ms=5, label=text
+                    )
+                    drawn.append(values)
+        if name in ("loss", "energy") and min(v.min() for v in drawn) > 0:
+            axes.set_yscale("log")
+        axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        if len(drawn) > 1:
+            axes.legend()
+    figure.suptitle(title, fontsize=17)
     return figure
 
 
