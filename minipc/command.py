@@ -20,7 +20,7 @@ import warnings
 from .arguments import check_count
 from .backend import on_device
 from .checkpoint import load_checkpoint, versions
-from .files import json_line, replacing, write_json
+from .files import check_place, json_line, replacing, write_json
 from .functions import ACTIVATIONS
 from .optim import SGD, Adam, AdamW, Clip, RMSprop
 from .rules import RULES, check_rule_options

@@ -14,9 +14,7 @@ def replacing(path):
 
     A crash at any moment leaves either the old file or the new one, and no half-written one.
     """
-    path = pathlib.Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist")
+    path = check_place(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -29,6 +27,16 @@ def replacing(path):
         pathlib.Path(temporary).unlink(missing_ok=True)
         raise
     _flush_folder(path.parent)
+
+
+def check_place(path):
+    """The path of a file that can be written here, as far as one can see without writing."""
+    path = pathlib.Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist")
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder")
+    return path
 
 
 def remove_parts(path):

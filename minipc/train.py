@@ -15,7 +15,7 @@ from .arguments import check_count, check_optimizer, check_params, generator, is
 from .backend import array_module, as_backend, to_numpy
 from .batches import as_batches
 from .checkpoint import Run, describe, leaves, load_checkpoint, rebuild, save_checkpoint, versions
-from .files import remove_parts
+from .files import check_place, remove_parts
 from .metrics import accuracy as accuracy_metric
 from .metrics import find_metrics
 from .network import check_loss
@@ -31,7 +31,7 @@ class EarlyStopping:
 
     Parameters
     ----------
-    monitor : str            a name of the history; smaller is better, unless it ends in "accuracy"
+    monitor : str            "loss", or "validation_" and loss or a metric; smaller is better, unless it ends in "accuracy"
     patience : int           epochs without an improvement, at least 1
     min_delta : float        what counts as one: better than the best so far by more than this
     """
@@ -173,6 +173,7 @@ def fit(
         run = _resumed(resume, run, config)
         rng.bit_generator.state = run.generator
     if checkpoint is not None:
+        check_place(checkpoint)
         remove_parts(checkpoint)
 
     def save():
@@ -316,7 +317,7 @@ def _check_early_stopping(early_stopping, held_out, measures):
         raise TypeError(
             f"early_stopping must be one such as EarlyStopping(patience=3), got {early_stopping!r}"
         )
-    known = ["loss", "energy"]
+    known = ["loss"]
     if held_out is not None:
         known += [f"validation_{name}" for name in ("loss", *measures)]
     if early_stopping.monitor not in known:
