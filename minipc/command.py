@@ -141,10 +141,8 @@ def train(args, argv, say=print):
     check_count("--epochs", args.epochs, least=1)
     check_count("--batch-size", args.batch_size, least=1)
     for path in (args.json, args.checkpoint):
-        if path is not None and not pathlib.Path(path).parent.is_dir():
-            raise FileNotFoundError(
-                f"cannot write {path}: the folder {pathlib.Path(path).parent} does not exist"
-            )
+        if path is not None:
+            check_place(path)
     options = _rule_options(args)
     split = TASKS[args.task].load(args.dtype)
     x, y, held_out = _held_out(args, split)

@@ -20,7 +20,7 @@ U, C = RNG.standard_normal((5, 6, 4)), RNG.integers(0, 3, (5, 6))
 ONES = np.ones((5, 6), bool)
 
 
-class Moved(Exception):
+class MovedError(Exception):
     """A weight was about to move."""
 
 
@@ -31,7 +31,7 @@ class Never:
         return ()
 
     def step(self, params, grads, state):
-        raise Moved
+        raise MovedError
 
 
 def fit(data=(X, Y), **options):
@@ -135,7 +135,7 @@ def test_bad_arguments_are_refused_before_any_weight_moves(name, tmp_path, monke
 
 def test_the_run_that_all_of_them_spoil_would_work():
     """The data are right, and so the optimiser is asked."""
-    with pytest.raises(Moved):
+    with pytest.raises(MovedError):
         fit()
 
 
