@@ -7,13 +7,15 @@ instructions can be continued bit for bit.
 
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np  # host only: shuffling
 
 from .arguments import check_count, check_optimizer, check_params, generator, is_number, prepare_target
 from .backend import array_module, as_backend, to_numpy
-from .batches import as_batches
+from .batches import Batches, as_batches
 from .checkpoint import Run, describe, leaves, load_checkpoint, rebuild, save_checkpoint, versions
 from .files import check_place, remove_parts
 from .metrics import accuracy as accuracy_metric
@@ -150,88 +152,124 @@ def fit(
     check_count("epochs", epochs, least=1)
     check_count("batch_size", batch_size, least=1)
     check_optimizer("optimizer", optimizer)
-    callbacks = _check_callbacks(callbacks)
-    if checkpoint_every is not None:
-        check_count("checkpoint_every", checkpoint_every, least=1)
-        if checkpoint is None:
-            raise ValueError("checkpoint_every needs checkpoint, the file to write")
+    _check_callbacks(callbacks)
+    _check_checkpoint(checkpoint, checkpoint_every)
     check_params(net, params)
     batches = as_batches("data", net, params, data)
     held_out = None if validation is None else as_batches("validation", net, params, validation)
     measures = find_metrics(net, metrics)
     _check_early_stopping(early_stopping, held_out, measures)
     rng, N = generator(seed), len(batches.weights)
+    now = Setting(net, rule, options, optimizer, int(batch_size), batches, held_out, measures, early_stopping)
+    config = None if checkpoint is None and resume is None else now.describe()
     run = Run(params, optimizer.init(params), rng.bit_generator.state, [], [])
-    config = None
-    if checkpoint is not None or resume is not None:
-        config = {
-            "network": net.config(), "rule": describe(rule), "options": describe(options),
-            "optimizer": describe(optimizer), "batch_size": int(batch_size), "data": describe(batches),
-            "validation": describe(held_out), "metrics": list(measures), "early_stopping": describe(early_stopping),
-        }  # fmt: skip
     if resume is not None:
         run = _resumed(resume, run, config)
         rng.bit_generator.state = run.generator
     if checkpoint is not None:
-        check_place(checkpoint)
         remove_parts(checkpoint)
-
-    def save():
-        if checkpoint is None:
-            return
-        try:
-            save_checkpoint(checkpoint, run, config)
-        except OSError as error:
-            raise CheckpointError(
-                f"cannot write the checkpoint {checkpoint}: {error}; what was there before is untouched",
-                run.params, _as_arrays(run.history),
-            ) from None  # fmt: skip
-
     count = -(-N // batch_size)
     with _bar(epochs * count, run.epoch * count + run.batch, progress) as bar:
         try:
             while run.epoch < epochs and not (early_stopping and early_stopping.stops(run.history)):
                 order = rng.permutation(N)
-                for i in range(run.batch, count):
-                    began = time.perf_counter()
-                    rows = as_backend(order[i * batch_size : (i + 1) * batch_size], like=batches.arrays[0])
-                    weight = int(batches.weights[order[i * batch_size : (i + 1) * batch_size]].sum())
-                    batch = batches.take(rows)
-                    try:
-                        new, state, g = _update(rule, net, run, batch, weight, optimizer, options)
-                    except FloatingPointError as error:
-                        raise FloatingPointError(
-                            f"training stopped in epoch {run.epoch + 1}, batch {i + 1}: {error}; "
-                            f"try a smaller learning_rate or step_size"
-                        ) from error
-                    losses = [*run.losses, g.loss]
-                    energies = [*run.energies, g.energy] if g.energy is not None else run.energies
-                    seconds = run.seconds + time.perf_counter() - began
-                    run = run._replace(
-                        params=new,
-                        state=state,
-                        batch=i + 1,
-                        losses=losses,
-                        energies=energies,
-                        seconds=seconds,
-                    )
+                while run.batch < count:
+                    run = _next_batch(now, run, order[run.batch * batch_size : (run.batch + 1) * batch_size])
                     bar.update()
-                    if checkpoint_every and (i + 1) % checkpoint_every == 0 and i + 1 < count:
-                        save()
-                measured = {} if held_out is None else _measure(net, run.params, held_out, measures)
-                run = _next_epoch(run, rng, batches.weights.sum(), measured, early_stopping)
-                save()
+                    if checkpoint_every and run.batch % checkpoint_every == 0 and run.batch < count:
+                        _save(checkpoint, run, config)
+                run = _next_epoch(now, run, rng)
+                _save(checkpoint, run, config)
                 history = _as_arrays(run.history)
                 bar.set_postfix({name: f"{values[-1]:.4g}" for name, values in history.items()})
                 answers = [callback(run.epoch, run.params, history) for callback in callbacks]
                 if any(answers):
                     break
         except KeyboardInterrupt:
-            save()
+            _save(checkpoint, run, config)
             where = f"after {run.epoch} epochs and {run.batch} batches"
             how = f'; continue with resume="{checkpoint}"' if checkpoint is not None else ""
             raise Interrupted(f"stopped {where}{how}", run.params, _as_arrays(run.history)) from None
     return run.params if run.best is None else run.best, _as_arrays(run.history)
+
+
+class Setting(NamedTuple):
+    """What stays the same in a run; the names of its parts stand in the checkpoint."""
+
+    network: Any
+    rule: Callable
+    options: dict
+    optimizer: Any
+    batch_size: int
+    data: Batches
+    validation: Batches
+    metrics: dict
+    early_stopping: EarlyStopping
+
+    def describe(self):
+        """As JSON can hold it, for the checkpoint: a run is continued only under the same setting."""
+        parts = self._asdict() | {"network": self.network.config(), "metrics": list(self.metrics)}
+        return {name: describe(value) for name, value in parts.items()}
+
+
+def _next_batch(now, run, rows):
+    """The run after one update, on the samples with the numbers ``rows``."""
+    began = time.perf_counter()
+    batch = now.data.take(as_backend(rows, like=now.data.arrays[0]))
+    try:
+        params, state, g = _update(now, run, batch, weight=int(now.data.weights[rows].sum()))
+    except FloatingPointError as error:
+        raise FloatingPointError(
+            f"training stopped in epoch {run.epoch + 1}, batch {run.batch + 1}: {error}; "
+            f"try a smaller learning_rate or step_size"
+        ) from error
+    run.losses.append(g.loss)  # what stands there beyond batch number ``run.batch`` does not count
+    if g.energy is not None:
+        run.energies.append(g.energy)
+    seconds = run.seconds + time.perf_counter() - began
+    return run._replace(params=params, state=state, batch=run.batch + 1, seconds=seconds)
+
+
+def _update(now, run, batch, weight):
+    """One batch: parameters, state of the optimiser, and the Gradient that was found."""
+    net, options = now.network, now.options
+    if now.rule is incremental:  # the one rule that moves the weights itself, and divides itself
+        moving = {"optimizer": now.optimizer, "state": run.state}
+        params, state, g = incremental(net, run.params, *batch.arrays, **moving, **options)
+        _check_finite(net, run.params, batch, g)
+        return params, state, g
+    masked = {"mask": batch.arrays[2]} if len(batch.arrays) == 3 else {}
+    g = now.rule(net, run.params, *batch.arrays[:2], **masked, **options)
+    _check_finite(net, run.params, batch, g)
+    mean = [{name: value / weight for name, value in p.items()} for p in g.grads]  # the one division
+    return *now.optimizer.step(run.params, mean, run.state), g
+
+
+def _next_epoch(now, run, rng):
+    """The run at the beginning of the next epoch, with this one in its history."""
+    weight, count = now.data.weights.sum(), run.batch
+    new = {"loss": _total(run.losses[:count]) / weight, "seconds": run.seconds}
+    if run.energies:
+        new["energy"] = _total(run.energies[:count]) / weight
+    if now.validation is not None:
+        measured = _measure(now.network, run.params, now.validation, now.metrics)
+        new |= {f"validation_{name}": value for name, value in measured.items()}
+    history = {name: [*run.history.get(name, ()), float(value)] for name, value in new.items()}
+    first = now.early_stopping is not None and now.early_stopping.best(history) == run.epoch
+    best = run.params if first else run.best
+    return Run(
+        run.params, run.state, rng.bit_generator.state, [], [], run.epoch + 1, history=history, best=best
+    )
+
+
+def _save(path, run, config):
+    if path is None:
+        return
+    try:
+        save_checkpoint(path, run, config)
+    except OSError as error:
+        message = f"cannot write the checkpoint {path}: {error}; what was there before is untouched"
+        raise CheckpointError(message, run.params, _as_arrays(run.history)) from None
 
 
 def evaluate(net, params, data, metrics=None):
@@ -261,36 +299,6 @@ def accuracy(net, params, x, y):
     return _measure(net, params, as_batches("data", net, params, (x, y)), {"accuracy": accuracy_metric})[
         "accuracy"
     ]
-
-
-def _update(rule, net, run, batch, weight, optimizer, options):
-    """One batch: parameters, state of the optimiser, and the Gradient that was found."""
-    if rule is incremental:  # the one rule that moves the weights itself, and divides itself
-        params, state, g = rule(
-            net, run.params, *batch.arrays, optimizer=optimizer, state=run.state, **options
-        )
-        _check_finite(net, run.params, batch, g)
-        return params, state, g
-    masked = {"mask": batch.arrays[2]} if len(batch.arrays) == 3 else {}
-    g = rule(net, run.params, *batch.arrays[:2], **masked, **options)
-    _check_finite(net, run.params, batch, g)
-    mean = [{name: value / weight for name, value in p.items()} for p in g.grads]  # the one division
-    return *optimizer.step(run.params, mean, run.state), g
-
-
-def _next_epoch(run, rng, weight, measured, early_stopping):
-    """The run at the beginning of the next epoch, with this one in its history."""
-    new = {"loss": _total(run.losses) / weight, "seconds": run.seconds}
-    if run.energies:
-        new["energy"] = _total(run.energies) / weight
-    new |= {f"validation_{name}": value for name, value in measured.items()}
-    history = {name: [*run.history.get(name, ()), float(value)] for name, value in new.items()}
-    best = run.best
-    if early_stopping and early_stopping.best(history) == run.epoch:
-        best = run.params
-    return Run(
-        run.params, run.state, rng.bit_generator.state, [], [], run.epoch + 1, history=history, best=best
-    )  # fmt: skip
 
 
 def _measure(net, params, batches, measures):
@@ -330,7 +338,15 @@ def _check_early_stopping(early_stopping, held_out, measures):
 def _check_callbacks(callbacks):
     if not isinstance(callbacks, list | tuple) or not all(callable(f) for f in callbacks):
         raise TypeError(f"callbacks must be a list of functions f(epoch, params, history), got {callbacks!r}")
-    return callbacks
+
+
+def _check_checkpoint(checkpoint, every):
+    if every is not None:
+        check_count("checkpoint_every", every, least=1)
+        if checkpoint is None:
+            raise ValueError("checkpoint_every needs checkpoint, the file to write")
+    if checkpoint is not None:
+        check_place(checkpoint)
 
 
 def _resumed(path, start, config):

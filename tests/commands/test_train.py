@@ -190,11 +190,11 @@ def stopped_in_call(at):
     """Ctrl-C in the update number ``at``."""
     original, calls = pc.train._update, []
 
-    def update(*args):
+    def update(*args, **options):
         calls.append(1)
         if len(calls) == at:
             raise KeyboardInterrupt
-        return original(*args)
+        return original(*args, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pc.train, "_update", update)
