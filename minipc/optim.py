@@ -91,6 +91,11 @@ def _coupled(grads, params, weight_decay):
     ]
 
 
+def _shrunk(params, share):
+    """The parameters less the same share of each."""
+    return [{name: (1 - share) * v if _decays(name) else v for name, v in p.items()} for p in params]
+
+
 class SGDState(NamedTuple):
     """Velocities, an empty list without momentum, and the number of updates done."""
 
@@ -303,12 +308,7 @@ class AdamW:
         """New parameters and state; nothing is changed in place."""
         _check_state(state, AdamState)
         eta, wd = _eta(self.learning_rate, state.t), float(self.weight_decay)
-        params = [
-            {
-                name: (1 - eta * wd) * value if _decays(name) else value for name, value in p.items()
-            }  # (DECAY.2)
-            for p in params
-        ]
+        params = _shrunk(params, eta * wd)  # (DECAY.2)
         return Adam(self.learning_rate, self.b1, self.b2, self.eps).step(params, grads, state)
 
 
