@@ -439,6 +439,14 @@ def test_a_state_can_be_stored_and_put_back(rule):
         assert np.array_equal(a, b)
 
 
+def test_only_what_is_needed_is_kept():
+    """Plain SGD keeps a count, momentum and RMSprop one array for each parameter, Adam two."""
+    params = tree(np.random.default_rng(0), SHAPES)
+    kept = {pc.SGD(0.1): 0, pc.SGD(0.1, momentum=0.5): 1, pc.RMSprop(): 1, pc.Adam(): 2, pc.AdamW(): 2}
+    for rule, arrays in kept.items():
+        assert len(parts(rule.init(params))[1]) == arrays * len(flat(params)) + 1
+
+
 @pytest.mark.parametrize("rule", NAMES)
 def test_nothing_is_changed_in_place(rule):
     """Parameters, gradients and state are read-only, and two steps from the same state agree."""
