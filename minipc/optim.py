@@ -91,6 +91,11 @@ def _coupled(grads, params, weight_decay):
     ]
 
 
+def _shrunk(params, share):
+    """The parameters less the same share of each."""
+    return [{name: (1 - share) * v if _decays(name) else v for name, v in p.items()} for p in params]
+
+
 class SGDState(NamedTuple):
     """Velocities, an empty list without momentum, and the number of updates done."""
 
@@ -303,12 +308,7 @@ class AdamW:
         """New parameters and state; nothing is changed in place."""
         _check_state(state, AdamState)
         eta, wd = _eta(self.learning_rate, state.t), float(self.weight_decay)
-        params = [
-            {
-                name: (1 - eta * wd) * value if _decays(name) else value for name, value in p.items()
-            }  # (DECAY.2)
-            for p in params
-        ]
+        params = _shrunk(params, eta * wd)  # (DECAY.2)
         return Adam(self.learning_rate, self.b1, self.b2, self.eps).step(params, grads, state)
 
 
@@ -368,7 +368,8 @@ class ByBlock:
     Notes
     -----
     Each entry is a group. A :class:`Clip` inside ``ByBlock`` sees the gradient of its group, one around it that of
-    all blocks, the frozen ones too. A frozen block's parameters are returned as they came, not copied.
+    all blocks, the frozen ones too. Inside another ``ByBlock`` the numbers are still those of the network. A frozen
+    block's parameters are returned as they came, not copied.
 
     Examples
     --------
@@ -400,16 +401,15 @@ class ByBlock:
             raise ValueError(
                 f"there is no block {unknown[0]}: params has {len(params)} blocks, counted from 1 to {len(params)}"
             )
-        return [optimizer.init([params[l - 1] for l in ls]) for optimizer, ls in self._groups(params)]
+        return [optimizer.init(_only(ls, params)) for optimizer, ls in self._groups(params)]
 
     def step(self, params, grads, state):
         """New parameters and state; nothing is changed in place."""
         _check_state(state, list)
         new, states = list(params), []
         for (optimizer, ls), own in zip(self._groups(params), state, strict=True):
-            moved, own = optimizer.step([params[l - 1] for l in ls], [grads[l - 1] for l in ls], own)
-            for l, p in zip(ls, moved, strict=True):
-                new[l - 1] = p
+            moved, own = optimizer.step(_only(ls, params), _only(ls, grads), own)
+            new = [moved[l - 1] if l in ls else p for l, p in enumerate(new, start=1)]
             states.append(own)
         return new, states
 
@@ -418,3 +418,8 @@ class ByBlock:
         others = [l for l in range(1, len(params) + 1) if l not in self.blocks]
         groups = [*((optimizer, [l]) for l, optimizer in self.blocks.items()), (self.otherwise, others)]
         return [(optimizer, ls) for optimizer, ls in groups if optimizer is not None]
+
+
+def _only(ls, tree):
+    """The blocks ``ls`` alone; the others are empty, so that all keep their numbers."""
+    return [p if l in ls else {} for l, p in enumerate(tree, start=1)]

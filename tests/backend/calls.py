@@ -161,6 +161,18 @@ def _weighed_graph(name, *fields, **options):
     return lambda net, p: _graph(name, *fields, precision=p.precision, **options)(net, p)
 
 
+OPTIMISERS = {
+    "SGD": pc.SGD(0.1),
+    "SGD, momentum": pc.SGD(0.1, momentum=0.9, weight_decay=0.1),
+    "SGD, nesterov": pc.SGD(pc.Cosine(0.1, 5, warm_up=1), momentum=0.9, nesterov=True),
+    "RMSprop": pc.RMSprop(0.1, weight_decay=0.1),
+    "Adam": pc.Adam(0.1),
+    "Adam, decay": pc.Adam(0.1, weight_decay=0.1),
+    "AdamW": pc.AdamW(0.1),
+    "Clip": pc.Clip(pc.SGD(0.1), norm=0.5),
+    "Clip, short": pc.Clip(pc.SGD(0.1), norm=1e3),
+    "ByBlock": pc.ByBlock({1: None, 3: pc.Adam(0.1)}, otherwise=pc.Clip(pc.SGD(0.1), norm=0.5)),
+}
 CALLS = {
     **_functions(),
     "blocks.Dense": Call(_block, weighs=False),
@@ -223,8 +235,10 @@ CALLS = {
     "dag.weight_gradient": Call(_weighed_graph("weight_gradient", "e", "x", "y"), 1),
     "dag.infer": Call(_weighed_graph("infer", "e", "x", "y", **FIVE), 3),
     "dag.gradient": Call(_weighed_graph("gradient", "x", "y", **FIVE), 3),
-    "optim.SGD": Call(_two_steps(pc.SGD(0.1)), weighs=False, settings=("numbers",)),
-    "optim.Adam": Call(_two_steps(pc.Adam(0.1)), weighs=False, settings=("numbers",)),
+    **{
+        f"optim.{name}": Call(_two_steps(rule), weighs=False, settings=("numbers",))
+        for name, rule in OPTIMISERS.items()
+    },
     "train.fit": Call(_fit, settings=("numbers", "matrices")),
 }
 CASES = [(name, where) for name, call in CALLS.items() for where in call.settings]

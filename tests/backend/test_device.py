@@ -150,11 +150,24 @@ def test_numpy_scalar_options_change_nothing(name):
     assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(plain, scalar, strict=True))
 
 
-@pytest.mark.parametrize("optimizer", [pc.SGD, pc.Adam])
-def test_numpy_scalar_learning_rate_changes_nothing(optimizer):
+NUMBERS = {
+    "SGD": lambda n: pc.SGD(n(0.1)),
+    "momentum": lambda n: pc.SGD(n(0.1), momentum=n(0.9), nesterov=True, weight_decay=n(0.1)),
+    "RMSprop": lambda n: pc.RMSprop(n(0.1), decay=n(0.9), eps=n(1e-8), weight_decay=n(0.1)),
+    "Adam": lambda n: pc.Adam(n(0.1), n(0.9), n(0.99), n(1e-8), n(0.1)),
+    "AdamW": lambda n: pc.AdamW(n(0.1), n(0.9), n(0.99), n(1e-8), n(0.1)),
+    "Clip": lambda n: pc.Clip(pc.SGD(n(0.1)), norm=n(0.5)),
+    "WarmUp": lambda n: pc.SGD(pc.WarmUp(n(0.1), 3)),
+    "Cosine": lambda n: pc.SGD(pc.Cosine(n(0.1), 5, final=n(0.01))),
+    "StepDecay": lambda n: pc.SGD(pc.StepDecay(n(0.1), n(0.5), 1)),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numpy_scalars_in_an_optimiser_change_nothing(name):
     """Bit by bit and in float32."""
     _, p = setting("numbers", np.float32)
-    runs = [optimizer(kind(0.1)) for kind in (float, np.float64)]
+    runs = [NUMBERS[name](kind) for kind in (float, np.float64)]
     plain, scalar = (arrays(rule.step(p.params, p.params, rule.init(p.params))) for rule in runs)
     assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(plain, scalar, strict=True))
 

@@ -23,6 +23,8 @@ from .checks import leaves, worst_error
 
 CHECKS = dict(BLOCK_CHECKS)
 LAM, N = 0.05, 3  # step size and steps of the checks of inference
+RMS = {"learning_rate": 0.1, "decay": 0.7, "eps": 0.05}
+DECAY = 0.3
 ADAM = {"learning_rate": 0.1, "b1": 0.8, "b2": 0.9, "eps": 0.05}  # eps large enough to be seen
 
 
@@ -743,25 +745,59 @@ def graph_of_blocks(engine, p):
 # ---------------------------------------------------------------------- optimisers
 
 
-def _updates(p, optimizer, step):
-    """Five updates with five different gradients, by the optimiser, and entry by entry with ``step``."""
+def _updates(p, optimizer, step, change=lambda grads: grads):
+    """Five updates with five different gradients, by the optimiser, and entry by entry with ``step``.
+
+    ``step((w, m, v), g, t)`` returns the new three; ``change`` is what happens to a list of all gradients before.
+    """
     params, state = p.params, optimizer.init(p.params)
     entries = [{name: (value, 0 * value, 0 * value) for name, value in q.items()} for q in p.params]
     for t in range(1, 6):
         grads = [{name: np.sin(t + value) for name, value in q.items()} for q in p.params]
         params, state = optimizer.step(params, grads, state)
+        changed = iter(change([g for q in grads for g in q.values()]))
         entries = [
-            {name: step(entry, g[name], t) for name, entry in entry_of.items()}
-            for entry_of, g in zip(entries, grads, strict=True)
+            {name: step(entry, next(changed), t) for name, entry in entry_of.items()} for entry_of in entries
         ]
     return params, [{name: entry[0] for name, entry in entry_of.items()} for entry_of in entries]
+
+
+def plain_step(rate):
+    """(SGD.1) as a ``step``; ``rate(t)`` is the learning rate of update t = 1, 2, ..."""
+    return lambda entry, g, t: (loops.sgd_step(entry[0], g, rate(t)), None, None)
+
+
+def momentum_step(nesterov):
+    """(SGD.2) or (SGD.3) as a ``step``."""
+
+    def step(entry, g, t):
+        w, v = loops.momentum_step(entry[0], g, entry[2], 0.1, 0.6, nesterov)
+        return w, None, v
+
+    return step
+
+
+def rmsprop_step(entry, g, t):
+    """(RMS.1), (RMS.2) as a ``step``."""
+    w, v = loops.rmsprop_step(entry[0], g, entry[2], **RMS)
+    return w, None, v
+
+
+def adam_step(entry, g, t):
+    """(ADAM.1)-(ADAM.4) as a ``step``."""
+    return loops.adam_step(entry[0], g, *entry[1:], t, **ADAM)
+
+
+def coupled(step):
+    """A ``step`` with the decay in the gradient."""
+    return lambda entry, g, t: step(entry, loops.coupled_decay(entry[0], g, DECAY), t)
 
 
 @check("SGD.1")
 def gradient_descent(engine, p):
     """Five updates, and one epoch of training with a single batch, which divides by its size."""
     sgd = engine.optim.SGD(0.1)
-    actual, expected = _updates(p, sgd, lambda entry, g, t: (loops.sgd_step(entry[0], g, 0.1), None, None))
+    actual, expected = _updates(p, sgd, plain_step(lambda t: 0.1))
     options = {
         "rule": engine.backprop.gradient,
         "optimizer": sgd,
@@ -775,12 +811,92 @@ def gradient_descent(engine, p):
     return [actual, trained], [expected, once]
 
 
+@check("SGD.2", "SGD.3")
+def momentum(engine, p):
+    """Five updates of each kind."""
+    runs = [
+        _updates(p, engine.optim.SGD(0.1, momentum=0.6, nesterov=nesterov), momentum_step(nesterov))
+        for nesterov in (False, True)
+    ]
+    return list(zip(*runs, strict=True))
+
+
+@check("RMS.1", "RMS.2")
+def rmsprop(engine, p):
+    """Five updates."""
+    return _updates(p, engine.optim.RMSprop(**RMS), rmsprop_step)
+
+
 @check("ADAM.1", "ADAM.2", "ADAM.3", "ADAM.4")
 def adam(engine, p):
     """Five updates."""
-    return _updates(
-        p, engine.optim.Adam(**ADAM), lambda entry, g, t: loops.adam_step(entry[0], g, *entry[1:], t, **ADAM)
-    )
+    return _updates(p, engine.optim.Adam(**ADAM), adam_step)
+
+
+@check("DECAY.1")
+def coupled_decay(engine, p):
+    """Five updates of every optimiser that has it."""
+    runs = [
+        _updates(p, engine.optim.SGD(0.1, weight_decay=DECAY), coupled(plain_step(lambda t: 0.1))),
+        _updates(
+            p, engine.optim.SGD(0.1, momentum=0.6, weight_decay=DECAY), coupled(momentum_step(nesterov=False))
+        ),
+        _updates(p, engine.optim.RMSprop(**RMS, weight_decay=DECAY), coupled(rmsprop_step)),
+        _updates(p, engine.optim.Adam(**ADAM, weight_decay=DECAY), coupled(adam_step)),
+    ]
+    return list(zip(*runs, strict=True))
+
+
+@check("DECAY.2")
+def decoupled_decay(engine, p):
+    """Five updates."""
+
+    def step(entry, g, t):
+        w = loops.decoupled_decay(entry[0], ADAM["learning_rate"], DECAY)
+        return adam_step((w, *entry[1:]), g, t)
+
+    return _updates(p, engine.optim.AdamW(**ADAM, weight_decay=DECAY), step)
+
+
+@check("CLIP.1")
+def clipping(engine, p):
+    """Five updates with gradients that are all too long, and five with gradients that are all short enough."""
+    runs = [
+        _updates(
+            p,
+            engine.optim.Clip(engine.optim.SGD(0.1), norm),
+            plain_step(lambda t: 0.1),
+            lambda grads, norm=norm: loops.clip(grads, norm),
+        )
+        for norm in (0.5, 1e3)
+    ]
+    return list(zip(*runs, strict=True))
+
+
+def _rates(engine, p, schedule, rate):
+    """A schedule at t = 0..24, and five updates with it; ``rate(t)`` is the oracle."""
+    run = _updates(p, engine.optim.SGD(schedule), plain_step(lambda t: rate(t - 1)))
+    return [np.array([schedule(t) for t in range(25)]), run[0]], [np.array([*map(rate, range(25))]), run[1]]
+
+
+@check("WARM.1")
+def warm_up(engine, p):
+    """Before, at and after the peak."""
+    return _rates(engine, p, engine.schedules.WarmUp(0.1, 4), lambda t: loops.warm_up_rate(t, 0.1, 4))
+
+
+@check("COS.1")
+def cosine(engine, p):
+    """Warm-up, fall, and beyond the end."""
+    schedule = engine.schedules.Cosine(0.1, 17, warm_up=2, final=0.01)
+    return _rates(engine, p, schedule, lambda t: loops.cosine_rate(t, 0.1, 17, 2, 0.01))
+
+
+@check("STEP.1")
+def step_decay(engine, p):
+    """Warm-up and many steps."""
+    schedule = engine.schedules.StepDecay(0.1, 0.7, 3, warm_up=2)
+    return _rates(engine, p, schedule, lambda t: loops.step_decay_rate(t, 0.1, 0.7, 3, 2))
 
 
 # ---------------------------------------------------------------------- fixed problems

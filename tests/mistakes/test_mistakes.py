@@ -19,7 +19,7 @@ SHAPES = {  # with distinct widths these do not run at all
 }
 RULES = (
     *("architectures", "backend", "blocks", "convolution", "normalisation", "residual"),
-    *("backprop", "dag", "epc", "functions", "inference", "optim", "spc", "train", "variants"),
+    *("backprop", "dag", "epc", "functions", "inference", "optim", "schedules", "spc", "train", "variants"),
 )
 
 

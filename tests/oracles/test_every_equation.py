@@ -16,7 +16,8 @@ import minipc
 pytestmark = pytest.mark.filterwarnings("ignore::minipc.InferenceWarning")  # fixed steps may be too long here
 
 INFERENCE = ("sPC", "ePC", "EPS", "MOM", "ZIL", "FPA")  # these equations need a hidden layer
-LIGHT = ("ACT", "LOSS", "SGD", "ADAM")  # these are checked together
+LIGHT = ("ACT", "LOSS")  # these are checked together
+OPTIMISERS = ("SGD", "RMS", "ADAM", "DECAY", "CLIP", "WARM", "COS", "STEP")
 BLOCKS = ("CONV", "POOL", "EMB", "RES", "LN", "BN", "sPC.18", "sPC.19")  # these bring their own sizes
 
 
@@ -43,9 +44,17 @@ def search(error):
 
 
 @given(p=problems(depth=(1, 6)))
-def test_functions_and_optimisers(p):
-    """Activations, losses, SGD and Adam, with numbers of the problem."""
+def test_functions(p):
+    """Activations and losses, with numbers of the problem."""
     search(max(agree(check, p) for equation, check in CHECKS.items() if equation.startswith(LIGHT)))
+
+
+@by_check(OPTIMISERS)
+@given(p=problems(depth=(1, 6)))
+@fewer(5)
+def test_optimisers(check, p):
+    """Five updates with gradients made of the parameters of the problem; values of the schedules."""
+    search(agree(check, p))
 
 
 @by_check(("BP", "JVP"))
@@ -72,4 +81,6 @@ def test_predictive_coding(check, p):
 
 def test_every_check_runs():
     """No family of equations is forgotten here."""
-    assert all(equation.startswith((*LIGHT, "BP", "JVP", *BLOCKS, *INFERENCE)) for equation in CHECKS)
+    assert all(
+        equation.startswith((*LIGHT, *OPTIMISERS, "BP", "JVP", *BLOCKS, *INFERENCE)) for equation in CHECKS
+    )
