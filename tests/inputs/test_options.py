@@ -173,32 +173,28 @@ PRECISIONS = {
 }
 
 TRAINING = {
-    "data an array": (lambda: train(X), TypeError, r"data must be a pair \(x, y\), got ndarray"),
-    "data of three": (lambda: train((X, Y, Y)), TypeError, r"data must be a pair \(x, y\), got"),
+    "data an array": (lambda: train(X), TypeError, r"data must be a pair \(x, y\) or Sequences, got ndarray"),
+    "data of three": (lambda: train((X, Y, Y)), TypeError, r"data must be a pair \(x, y\) or Sequences, got"),
     "validation an array": (
         lambda: train(validation=X),
         TypeError,
-        r"validation must be a pair \(x, y\), got ndarray",
+        r"validation must be a pair \(x, y\) or Sequences, got ndarray",
     ),
     "epochs 0": (lambda: train(epochs=0), ValueError, "epochs must be at least 1, got 0"),
     "epochs float": (lambda: train(epochs=1.5), TypeError, "epochs must be an integer, got 1.5"),
     "batch_size 0": (lambda: train(batch_size=0), ValueError, "batch_size must be at least 1, got 0"),
     "batch_size bool": (lambda: train(batch_size=True), TypeError, "batch_size must be an integer, got True"),
-    "rule a word": (
-        lambda: train(rule="epc"),
-        TypeError,
-        "rule must be a function such as minipc.epc.gradient, got 'epc'",
-    ),
+    "rule a word": (lambda: train(rule="EPC"), ValueError, "rule must be one of backprop, .*; got 'EPC'"),
     "rule a module": (
         lambda: train(rule=spc),
         TypeError,
-        "rule must be a function such as minipc.epc.gradient, got <module",
+        "rule must be a name or a function such as minipc.epc.gradient, got <module",
     ),
-    "unknown rule option": (lambda: train(stepsize=0.1), TypeError, "unexpected keyword argument 'stepsize'"),
+    "unknown rule option": (lambda: train(stepsize=0.1), TypeError, "spc.gradient has no option stepsize"),
     "an option backprop has not": (
         lambda: train(rule=pc.backprop.gradient, step_size=0.1),
         TypeError,
-        "unexpected keyword argument 'step_size'",
+        "backprop.gradient has no option step_size",
     ),
     "rule option out of range": (lambda: train(step_size=-1), ValueError, f"step_size {POSITIVE} -1"),
     "optimizer a number": (lambda: train(optimizer=0.1), TypeError, "optimizer .*0.1"),

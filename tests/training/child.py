@@ -20,9 +20,12 @@ X, Y = RNG.standard_normal((14, 4)), RNG.integers(0, 3, 14)
 NET = pc.Network([pc.Dense(4, 6, "tanh"), pc.Dense(6, 3)], loss="cross_entropy")
 
 
+PAUSE = {"seconds": 0.003}
+
+
 def slow(net, params, x, y):
     """ePC that takes its time."""
-    time.sleep(0.003)
+    time.sleep(PAUSE["seconds"])
     return pc.epc.gradient(net, params, x, y, inference_steps=3)
 
 
@@ -98,6 +101,8 @@ def main(folder, how=None):
     folder, options = pathlib.Path(folder), {}
     if how == "full":
         options["callbacks"] = [lambda epoch, params, history: limit_file_size(2000) if epoch == 1 else None]
+    elif how == "slow":
+        PAUSE["seconds"] = 0.2
     elif how is not None:
         sabotage(how)
     try:

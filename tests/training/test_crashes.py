@@ -112,7 +112,7 @@ def test_kill_9_again_and_again_at_any_moment(whole, tmp_path):
 @posix
 def test_a_real_ctrl_c(whole, tmp_path):
     """SIGINT, as the terminal sends it: the run says where it is and how to go on."""
-    process = start(tmp_path)
+    process = start(tmp_path, "slow")
     deadline = time.monotonic() + 60
     while not (tmp_path / "run.npz").exists() and time.monotonic() < deadline:
         time.sleep(0.002)
@@ -159,7 +159,7 @@ def test_a_small_file_system_that_is_full(whole, tmp_path):
     if not mounted:
         pytest.skip("may not mount a file system here")
     try:
-        process = start(folder)
+        process = start(folder, "slow")
         while not (folder / "run.npz").exists():
             time.sleep(0.002)
         process.send_signal(signal.SIGINT)
