@@ -247,10 +247,10 @@ def _update(now, run, batch, weight):
 
 def _next_epoch(now, run, rng):
     """The run at the beginning of the next epoch, with this one in its history."""
-    weight, count = now.data.weights.sum(), run.batch
-    new = {"loss": _total(run.losses[:count]) / weight, "seconds": run.seconds}
+    weight = now.data.weights.sum()
+    new = {"loss": _total(run.losses) / weight, "seconds": run.seconds}
     if run.energies:
-        new["energy"] = _total(run.energies[:count]) / weight
+        new["energy"] = _total(run.energies) / weight
     if now.validation is not None:
         measured = _measure(now.network, run.params, now.validation, now.metrics)
         new |= {f"validation_{name}": value for name, value in measured.items()}
@@ -359,7 +359,7 @@ def _resumed(path, start, config):
                 f"this one's is {config[name]}"
             )
     template, found = leaves(start.state), saved.run.state
-    shapes = [[np.shape(leaf) for leaf in tree] for tree in (template, found)]
+    shapes = [[getattr(leaf, "shape", ()) for leaf in tree] for tree in (template, found)]
     if shapes[0] != shapes[1] or leaves(saved.run.params)[0].dtype != leaves(start.params)[0].dtype:
         raise ValueError(f"{path} does not hold the parameters and the state of the optimiser of this run")
     if saved.run.generator.get("bit_generator") != start.generator["bit_generator"]:
