@@ -111,7 +111,7 @@ def test_sequences_and_masks_stay_on_the_device(fake_device):
                 batch_size=2,
                 validation=data,
                 progress=False,
-            )  # fmt: skip
+            )
         )
     assert {type(a) for a in arrays(results[1][0])} == {DeviceArray}
     assert_same(map_arrays(pc.to_numpy, results[1][0]), results[0][0], rtol=1e-12)
