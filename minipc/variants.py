@@ -271,8 +271,8 @@ def incremental(net, params, x, y, *, optimizer, state, inference_steps=20, step
 
     Notes
     -----
-    Cost: N + 1 forward and backward passes and N updates. A rule of :func:`minipc.fit` returns a gradient and
-    leaves the weights alone, so this one has a loop of its own, three lines long:
+    Cost: N + 1 forward and backward passes and N updates. ``minipc.fit(..., rule="incremental")`` trains with it; a
+    loop of one's own is three lines long:
 
     >>> import numpy as np, minipc as pc
     >>> net = pc.Network([pc.Dense(2, 3, "tanh"), pc.Dense(3, 4, "tanh"), pc.Dense(4, 1)])

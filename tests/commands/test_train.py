@@ -249,6 +249,11 @@ def test_warnings_are_shown_once_and_counted(capsys):
     assert lines("a.jsonl")[-1]["warnings"]["InferenceWarning"] == 8
 
 
+def listen():
+    """Take Ctrl-C as in a terminal: a process in the background is born deaf to it, and so are its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
 def test_a_real_process_and_a_real_ctrl_c(folder):
     """As in a terminal; then the command that was printed, and the numbers of an undisturbed run."""
@@ -259,6 +264,7 @@ def test_a_real_process_and_a_real_ctrl_c(folder):
         return subprocess.Popen(
             [sys.executable, "-m", "minipc", "train", *arguments],
             env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=listen,
         )  # fmt: skip
 
     process = start(*words, "a.npz")

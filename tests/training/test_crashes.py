@@ -20,12 +20,18 @@ PACKAGE = pathlib.Path(pc.__file__).parents[1]
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX systems")
 
 
+def listen():
+    """Take Ctrl-C as in a terminal: a process in the background is born deaf to it, and so are its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(folder, *how):
     """A run in a process of its own."""
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE), "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, str(CHILD), str(folder), *how],
         env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PACKAGE,
+        preexec_fn=listen if os.name == "posix" else None,
     )  # fmt: skip
 
 
