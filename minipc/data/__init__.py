@@ -1,39 +1,37 @@
-"""Real data: handwritten digits that ship with the package, and MNIST, found on this machine or downloaded."""
+"""Data: digits that ship with the package, MNIST, found on this machine or downloaded, and made tasks."""
 
 import pathlib
-from typing import NamedTuple
 
 import numpy as np
 
 from ..arguments import float_dtype
 from . import mnist_files
+from .containers import Points, Sequences, Split
+from .dynamics import Tracking, lorenz, tracking
+from .generators import Bogacz, adding, bogacz, copy_task, delayed_parity, two_moons
+from .words import NumberNames, number_names
+
+__all__ = [
+    "Bogacz",
+    "NumberNames",
+    "Points",
+    "Sequences",
+    "Split",
+    "Tracking",
+    "adding",
+    "bogacz",
+    "copy_task",
+    "delayed_parity",
+    "digits",
+    "lorenz",
+    "mnist",
+    "number_names",
+    "tracking",
+    "two_moons",
+]
 
 HERE = pathlib.Path(__file__).parent
 TEST_SIZE = 360
-
-
-class Split(NamedTuple):
-    """Training and test set; ``x (N, n)`` float, one row an image, ``y (N,)`` integer labels 0..9."""
-
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_test: np.ndarray
-    y_test: np.ndarray
-
-
-class Sequences(NamedTuple):
-    """Sequences, time first; a target counts in the loss where ``mask`` is True, everywhere without one.
-
-    Attributes
-    ----------
-    inputs : (T, B, m) float, or (T, B) integer
-    targets : (T, B, o) float, or (T, B) integer classes
-    mask : (T, B) bool, or None
-    """
-
-    inputs: np.ndarray
-    targets: np.ndarray
-    mask: np.ndarray = None
 
 
 def digits(dtype="float64") -> Split:
