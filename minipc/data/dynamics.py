@@ -207,8 +207,8 @@ def lorenz(*, T=1000, samples=1, dt=0.01, burn_in=1000, seed=0, dtype="float64")
     -----
     States are in the units of the equations, about -20..20, -27..27 and 0..50: scale them before training.
     Neighbouring trajectories part like exp(0.9 t) (the known largest exponent, 0.906): the error of a step, at
-    dt 0.01 below 1e-5, becomes of order one within about 15 units of time, so the trajectory is *a* Lorenz
-    trajectory, not the one of its start. Baseline: "the next state is this one" (a hold).
+    dt 0.01 at most 6e-5, becomes of order one within about 12 units of time, so the trajectory is *a* Lorenz
+    trajectory, not the one of its start. Baseline: a hold, "the next state is this one".
 
     Cost: 4 (T + burn_in) B evaluations of (LOR.1).
     Derivation: reference/equations.md#lor1.  Source: Lorenz (1963), J. Atmos. Sci. 20(2).

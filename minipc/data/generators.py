@@ -258,7 +258,7 @@ def bogacz(*, dtype="float64") -> Bogacz:
     Notes
     -----
     The grid reaches so far that the density is below 1e-16 at its ends; the sum over the grid is then exact to
-    rounding, since the density is smooth. Negative s are part of the prior, and hold 1.4e-4 of the posterior.
+    rounding, since the density is smooth. Negative s are part of the prior, and hold 0.26 % of the posterior.
 
     Source: Bogacz (2017), J. Math. Psychol. 76, where the grid is 0.01 to 5.
 

@@ -11,7 +11,7 @@ ANCHORS = re.findall(rf'<a id="([a-z0-9]+)"></a>\*\*\(({ID.pattern})\)\*\*', EQU
 DEFINED = [id for _, id in ANCHORS]
 CLAIM_IDS = [f"S{n:02}" for n in (*range(1, 31), 33, *range(35, 45))]
 WHERE = [
-    (expand(row[0]), re.findall(r"`(\w+)\.py`", row[1]), row[1]) for row in table("13. Where to find it")
+    (expand(row[0]), re.findall(r"`(\w+)\.py`", row[1]), row[1]) for row in table("14. Where to find it")
 ]
 FILES = {id: files for ids, files, _ in WHERE for id in ids}
 IMPLEMENTED = {
@@ -56,6 +56,7 @@ def test_the_table_of_a_module_is_implemented(name):
     [
         *("functions", "blocks", "convolution", "normalisation", "residual", "architectures"),
         *("backprop", "inference", "spc", "epc", "optim", "schedules", "check"),
+        *("generators", "dynamics"),
     ],
 )
 def test_every_implemented_equation_is_in_the_table_of_its_module_or_of_a_lower_one(name):
@@ -73,7 +74,7 @@ def test_every_equation_of_the_engine_is_implemented():
 
 
 def test_every_equation_is_listed_in_the_map_once():
-    """Section 13 says where to find it."""
+    """Section 14 says where to find it."""
     listed = [id for ids, _, _ in WHERE for id in ids]
     assert sorted(listed) == sorted(DEFINED)
 
@@ -93,13 +94,13 @@ def test_the_links_of_the_equations_lead_somewhere():
 def test_the_claims_are_those_of_the_theory():
     """No claim is lost, none has lost its row."""
     assert sorted(verify.CLAIMS) == CLAIM_IDS
-    assert [row[0] for row in table("14. Claims")] == CLAIM_IDS
+    assert [row[0] for row in table("15. Claims")] == CLAIM_IDS
 
 
 @pytest.mark.parametrize("id", CLAIM_IDS)
 def test_a_claim_is_about_defined_equations_and_shares_one_with_its_row(id):
     """What the command line prints and what the page says are about the same thing."""
-    rows = {row[0]: row for row in table("14. Claims")}
+    rows = {row[0]: row for row in table("15. Claims")}
     printed, written = set(expand(verify.CLAIMS[id].equations)), set(expand(rows[id][2]))
     assert printed
     assert (printed | written) <= set(DEFINED)
@@ -107,7 +108,7 @@ def test_a_claim_is_about_defined_equations_and_shares_one_with_its_row(id):
 
 
 def test_the_map_names_known_claims():
-    """The column of claims in section 13."""
-    named = {id for row in table("13. Where to find it") for id in re.findall(r"S\d\d", row[2])}
+    """The column of claims in section 14."""
+    named = {id for row in table("14. Where to find it") for id in re.findall(r"S\d\d", row[2])}
     assert named <= set(CLAIM_IDS)
     assert len(named) > 15

@@ -15,8 +15,10 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "arguments": 1,
     "functions": 1,
     "schedules": 2,
+    "containers": 1,
     "downloads": 1,
     "mnist_files": 2,
+    **dict.fromkeys(["generators", "dynamics", "words"], 2),
     "data": 3,
     "blocks": 2,
     **dict.fromkeys(["convolution", "normalisation", "fast"], 3),
@@ -67,11 +69,14 @@ ALGORITHMS = (
 MAY_IMPORT = {
     "matplotlib": {"plotting"},
     "tqdm": {"train"},
+    "num2words": {"words"},
     "reference": {"setting"},
     "autograd": set(),
     "cupy": {"backend"},
 }
-NEVER_LOADED = ["matplotlib", "tqdm", "autograd", "hypothesis", "scipy", "cupy", "pytest", "reference"]
+NEVER_LOADED = [
+    *("matplotlib", "tqdm", "num2words", "autograd", "hypothesis", "scipy", "cupy", "pytest", "reference")
+]
 
 
 def imported(path):
@@ -133,7 +138,7 @@ def test_only_the_ground_floor_names_cupy():
 
 @pytest.mark.parametrize("library", MAY_IMPORT)
 def test_optional_libraries_have_one_door(library):
-    """Matplotlib in ``plotting``, tqdm in ``train``, the oracles in ``verify/setting``, CuPy in ``backend``."""
+    """Matplotlib in ``plotting``, tqdm in ``train``, number names in ``words``, the oracles in ``verify/setting``, CuPy in ``backend``."""
     assert {name for name, path in modules().items() if library in imported(path)} == MAY_IMPORT[library]
 
 
