@@ -128,12 +128,12 @@ def test_a_system_that_does_not_come_to_rest_starts_where_it_is_told():
 def test_the_default_system_is_the_documented_one():
     """A mass on a spring; the text says the matrices and the eigenvalues."""
     system = data.tracking(T=2, samples=2)
-    assert system.A.tolist() == [[1, 0.2], [-0.2, 0.9]]
+    assert system.A.tolist() == [[1, 0.2], [-0.4, 0.7]]
     assert system.C.tolist() == [[1, 0]]
     assert system.Q.tolist() == [[0.01, 0], [0, 0.1]]
-    assert system.R.tolist() == [[0.5]]
+    assert system.R.tolist() == [[0.1]]
     assert sorted(np.linalg.eigvals(system.A), key=np.imag) == pytest.approx(
-        [0.95 - 0.194j, 0.95 + 0.194j], abs=1e-3
+        [0.85 - 0.24j, 0.85 + 0.24j], abs=1e-3
     )
 
 
