@@ -90,8 +90,8 @@ def adding(*, T=50, samples=1000, seed=0, dtype="float64") -> Sequences:
     Baseline: the best constant, 1, has the mean squared error 1/6, the variance of the sum of two uniform numbers
     (``loss="mse"`` has the factor 1/2: 1/12). One number remembered and the other guessed: 1/12.
 
-    Source: Hochreiter & Schmidhuber (1997), Neural Computation 9(8), experiment 4, in the form of later papers
-    (Le, Jaitly & Hinton 2015). The original has numbers in [-1, 1], lengths between T and 1.1 T, marks -1 at both
+    Source: Hochreiter & Schmidhuber (1997), Neural Computation 9(8), experiment 4, in the form of Arjovsky, Shah
+    & Bengio (2016). The original has numbers in [-1, 1], lengths between T and 1.1 T, marks -1 at both
     ends, both marked numbers in the first half, and the target 1/2 + (sum)/4.
 
     Examples
