@@ -235,10 +235,17 @@ def first_parameter(params, otherwise):
 
 def prepare_target(net, params, x, y):
     """``y`` as rows in the precision of ``x``, and the tests that its values have to pass."""
+    y, tests = prepare_labels(net, params, x, y)
+    if y.ndim == 1 and net.loss.name == "cross_entropy":
+        y = cast(one_hot(y, net.shapes[-1][0]), real_precision(params, x))
+    return y, tests
+
+
+def prepare_labels(net, params, x, y):
+    """:func:`prepare_target`, but integer labels stay what they are: a row for each takes room."""
     check_array("y", y, kinds="fciub")
     check_module("y", y, params)
     (n,), classes, xp = net.shapes[-1], net.loss.name == "cross_entropy", array_module(y)
-    real = real_precision(params, x)
     labels = classes and y.ndim == 1
     if labels and y.dtype.kind not in "iu":
         raise TypeError(f"y as labels must be integers, got {y.dtype}")
@@ -247,9 +254,8 @@ def prepare_target(net, params, x, y):
         also = f" or labels {(len(x),)}" if classes and not labels else ""
         raise ValueError(f"y must have shape {expected}{also} for x of shape {x.shape}; got {y.shape}")
     if labels:
-        tests = [(f"y must hold labels 0..{n - 1}", (y >= 0) & (y < n), y)]
-        return cast(one_hot(y, n), real), tests
-    y = cast(y, real)
+        return y, [(f"y must hold labels 0..{n - 1}", (y >= 0) & (y < n), y)]
+    y = cast(y, real_precision(params, x))
     tests = [("y must be finite", xp.isfinite(y), y)]
     if classes:  # (LOSS.2): y - softmax is the derivative only then
         total = y.real.sum(axis=1)

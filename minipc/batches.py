@@ -10,8 +10,9 @@ from .arguments import (
     check_module,
     check_params,
     check_values,
-    prepare,
-    prepare_target,
+    input_test,
+    prepare_labels,
+    prepare_shape,
 )
 from .backend import is_array, to_numpy
 
@@ -29,6 +30,11 @@ class Batches(NamedTuple):
     arrays: tuple
     axis: int
     weights: np.ndarray
+
+    @property
+    def steps(self):
+        """Outputs that a sample has: 1, or the steps T of a sequence."""
+        return self.arrays[0].shape[0] if self.axis else 1
 
     def take(self, rows):
         """The samples of these numbers, an index array."""
@@ -51,9 +57,9 @@ def as_batches(name, net, params, data) -> Batches:
         if hasattr(data, "inputs"):
             return _sequences(net, params, data)
         x, y = data
-        x, _ = prepare(
-            net, params, x, y
-        )  # y stays: a one-hot row for each of 60,000 labels is not wanted at once
+        x = prepare_shape(net, params, x)
+        y, tests = prepare_labels(net, params, x, y)
+        check_values([input_test(net, x), *tests])
         return Batches((x, y), 0, np.ones(len(x), int))
     except (TypeError, ValueError) as error:
         raise type(error)(f"{name}: {error}") from None
@@ -74,7 +80,7 @@ def _sequences(net, params, data):
         )
     check_module("inputs", inputs, params)
     T, N = inputs.shape[:2]
-    _, tests = prepare_target(net, params, *(a.reshape(T * N, *a.shape[2:]) for a in (inputs, targets)))
+    _, tests = prepare_labels(net, params, *(a.reshape(T * N, *a.shape[2:]) for a in (inputs, targets)))
     check_values(tests)
     inputs = cast(inputs, real) if inputs.dtype.kind in "fc" else inputs
     if mask is None:

@@ -24,7 +24,8 @@ from .network import check_loss
 from .rules import check_rule_options, find_rule
 from .variants import incremental
 
-EVALUATION_BATCH = 1000  # samples of one forward pass when a measure is taken: enough for a full GEMM
+MEASURED = 1000  # samples at most in one forward pass when a measure is taken: enough for a full GEMM
+OUTPUTS = 2**24  # numbers at most that come out of it, with a large vocabulary or long sequences
 
 
 @dataclass(frozen=True)
@@ -273,7 +274,7 @@ def _save(path, run, config):
 
 
 def evaluate(net, params, data, metrics=None):
-    """Mean loss and metrics of data that is not trained on; plain forward passes of 1,000 samples.
+    """Mean loss and metrics of data that is not trained on; plain forward passes of 1,000 samples or fewer.
 
     Parameters
     ----------
@@ -304,8 +305,9 @@ def accuracy(net, params, x, y):
 def _measure(net, params, batches, measures):
     """Mean loss and metrics over samples or steps; :func:`evaluate` on checked data."""
     N, sums, count = len(batches.weights), dict.fromkeys(["loss", *measures], 0.0), 0
-    for start in range(0, N, EVALUATION_BATCH):
-        batch = batches.take(slice(start, start + EVALUATION_BATCH))
+    size = max(1, min(MEASURED, OUTPUTS // (batches.steps * net.shapes[-1][0])))
+    for start in range(0, N, size):
+        batch = batches.take(slice(start, start + size))
         out, x, y, mask = batch.as_rows(net.forward(params, batch.arrays[0]))
         target, _ = prepare_target(net, params, x, y)
         values = {"loss": net.loss.value(out, target)}

@@ -3,6 +3,7 @@
 The recurrent network of these tests is written here, its gradient is autograd's: the loop has to serve any.
 """
 
+import tracemalloc
 from types import SimpleNamespace
 
 import autograd.numpy as anp
@@ -146,3 +147,30 @@ def test_a_run_on_sequences_is_checkpointed_and_resumed(tmp_path):
     assert np.array_equal(history["validation_loss"], resumed["validation_loss"])
     with pytest.raises(ValueError, match="its data was"):
         train(~MASK | MASK, epochs=3, validation=Sequences(INPUTS, TARGETS), resume=file)
+
+
+def test_labels_of_a_large_vocabulary_are_never_rows_all_at_once(monkeypatch):
+    """4,000 steps of 5,000 classes are 80 MB as one-hot rows; those of a batch are less."""
+    n, steps, sequences = 5000, 20, 200
+    monkeypatch.setattr(pc.train, "OUTPUTS", 2**19)
+    net = pc.Network([pc.Embedding(n, 2), pc.Dense(2, n)], loss="cross_entropy", input_shape=())
+    rng = np.random.default_rng(0)
+    inputs, targets = rng.integers(0, n, (2, steps, sequences))
+
+    class EachStep:
+        """The net at every step by itself."""
+
+        blocks, loss, shapes, largest = net.blocks, net.loss, net.shapes, 0
+
+        def forward(self, params, u):
+            EachStep.largest = max(EachStep.largest, u.size)
+            return net.forward(params, u.reshape(-1)).reshape(*u.shape, n)
+
+    params = net.init(seed=0, dtype="float32")
+    tracemalloc.start()
+    found = pc.evaluate(EachStep(), params, Sequences(inputs, targets))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert abs(found["loss"] - np.log(n)) < 0.5
+    assert EachStep.largest * n <= 2**19
+    assert peak < 40e6
