@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..arguments import float_dtype
-from . import mnist_files
+from . import idx
 
 HERE = pathlib.Path(__file__).parent
 TEST_SIZE = 360
@@ -67,8 +67,8 @@ def mnist(dtype="float32") -> Split:
     ValueError               a file does not hold what it should
     """
     dtype = float_dtype(dtype)
-    x_train, x_test = (_scaled(mnist_files.images(part), dtype) for part in ("train", "t10k"))
-    return Split(x_train, mnist_files.labels("train"), x_test, mnist_files.labels("t10k"))
+    x_train, x_test = (_scaled(idx.images(part), dtype) for part in ("train", "t10k"))
+    return Split(x_train, idx.labels("train"), x_test, idx.labels("t10k"))
 
 
 def _scaled(pixels, dtype):

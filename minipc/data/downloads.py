@@ -1,86 +1,111 @@
-"""Files that are not shipped: looked for on this machine, else downloaded; used only with the known checksum.
+"""Files that are not shipped: found on this machine or downloaded; used only with the known checksum.
 
-A file ``mnist/x.gz`` is looked for under the folder that the environment variable ``MINIPC_DATA`` names, then
-under the cache folder (``$XDG_CACHE_HOME/minipc``, by default ``~/.cache/minipc``). If neither has it, it is
-downloaded into the cache folder, under a temporary name until it is complete and checked.
+A file is looked for in the folder that the environment variable ``MINIPC_DATA`` names, then in the cache folder of the
+platform (Linux: ``$XDG_CACHE_HOME/minipc``, by default ``~/.cache/minipc``; found by pooch). If neither has it, it is
+downloaded into the cache. A download that breaks off is continued by the next call, from where it stood.
 
 The checksum is that of the *unpacked* bytes: two gzip files of the same content may differ.
 """
 
-import gzip
 import hashlib
-import io
 import os
 import pathlib
-import zlib
 from typing import NamedTuple
 
-from ..files import replacing
-
-TIMEOUT = 60  # seconds without an answer
+from .packing import unpacked
 
 
 class Remote(NamedTuple):
-    """A gzip file of known content: ``folder/name``, where it comes from, size and sha256 when unpacked."""
+    """A file of known content, and where it is to be had.
+
+    Attributes
+    ----------
+    folder : str            under MINIPC_DATA and in the cache
+    names : tuple           file names accepted there; packing told by suffix: .gz, .xz or none
+    url : str or None       public origin; None: it has none (then only MINIPC_DATA)
+    size : int              bytes when unpacked
+    sha256 : str or None    of the unpacked bytes
+    member : str or None    the file inside the zip or tar at ``url``; the archive is accepted in ``folder``, too
+    packed : str or None    sha256 of the file at ``url`` as it comes, looked at after a download
+    md5 : str or None       of the unpacked bytes, where no sha256 of them is public
+    """
 
     folder: str
-    name: str
-    url: str
+    names: tuple
+    url: str | None
     size: int
-    sha256: str
+    sha256: str | None
+    member: str | None = None
+    packed: str | None = None
+    md5: str | None = None
 
 
-def unpacked(remote) -> bytes:
+def content(remote) -> bytes:
     """The content of a :class:`Remote` file, found or downloaded, its checksum verified.
 
     Raises
     ------
     ValueError               the content is not the known one: names the file or URL and both checksums
-    ConnectionError          it is on neither place and cannot be downloaded; says where to put it by hand
+    ConnectionError          it is not here and cannot be downloaded; says where to put it by hand
+    FileNotFoundError        it is not here and has no public origin
     """
-    for folder in _folders():
-        path = folder / remote.folder / remote.name
-        if path.is_file():
-            return _verified(path.read_bytes(), remote, path)
-    packed = _downloaded(remote)
-    content = _verified(packed, remote, remote.url)
-    path.parent.mkdir(parents=True, exist_ok=True)  # the last place looked at is the cache
-    with replacing(path) as file:
-        file.write(packed)
-    return content
+    path = found(remote)
+    if path is None:
+        raise ConnectionError(f"{remote.names[0]} is not here; {_by_hand(remote)}")
+    return verified(path, remote)
+
+
+def found(remote):
+    """The path of a :class:`Remote` file on this machine; None: it is not here."""
+    names = [*remote.names, *([file_name(remote.url)] if remote.member else [])]
+    paths = (folder / remote.folder / name for folder in _folders() for name in names)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def verified(path, remote, source=None) -> bytes:
+    """The unpacked content of the file at ``path``, if it is the known one; unpacks no more than its size."""
+    source = source or path
+    member = remote.member if path.name == file_name(remote.url or "") else None
+    try:
+        found = unpacked(path, remote.size + 1, member)
+    except ValueError as error:
+        raise ValueError(f"{source} {error}; delete it and try again") from None
+    check(found, remote, source)
+    return found
+
+
+def check(found, remote, source):
+    """The bytes are those of the known checksum."""
+    kind, expected = ("sha256", remote.sha256) if remote.sha256 else ("md5", remote.md5)
+    digest = hashlib.new(kind, found, usedforsecurity=False).hexdigest()
+    if digest != expected:
+        raise ValueError(
+            f"{source}: the unpacked content must have the {kind} {expected}, got {digest} "
+            f"({len(found)} of {remote.size} bytes looked at); delete it and try again"
+        )
+
+
+def file_name(url) -> str:
+    """The last part of the path of a URL."""
+    return url.split("?")[0].rsplit("/", 1)[-1]
 
 
 def _folders():
-    """Where to look: under MINIPC_DATA, if it is set, and in the cache."""
-    given, cache = os.environ.get("MINIPC_DATA"), os.environ.get("XDG_CACHE_HOME")
-    cache = pathlib.Path(cache) if cache else pathlib.Path.home() / ".cache"
-    return [*([pathlib.Path(given)] if given else []), cache / "minipc"]
+    """Where to look: under MINIPC_DATA, if it is set, and in the cache, if pooch is there to tell where it is."""
+    given = os.environ.get("MINIPC_DATA")
+    return [*([pathlib.Path(given)] if given else []), *_cache()]
 
 
-def _verified(packed, remote, source):
-    """The unpacked bytes, if they are the known ones; unpacks no more than their size."""
+def _cache():
     try:
-        with gzip.open(io.BytesIO(packed)) as file:
-            content = file.read(remote.size + 1)
-    except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"{source} is not a complete gzip file: {error}; delete it and try again") from None
-    found = hashlib.sha256(content).hexdigest()
-    if found != remote.sha256:
-        raise ValueError(
-            f"{source}: the unpacked content must have the sha256 {remote.sha256}, got {found} "
-            f"({len(content)} of {remote.size} bytes looked at); delete it and try again"
-        )
-    return content
+        import pooch
+    except ImportError:
+        return []
+    return [pooch.os_cache("minipc")]
 
 
-def _downloaded(remote):
-    import urllib.request  # only here: it is slow to import
-
-    try:
-        with urllib.request.urlopen(remote.url, timeout=TIMEOUT) as answer:
-            return answer.read(remote.size + 1024)  # packed it is hardly ever larger
-    except OSError as error:
-        raise ConnectionError(
-            f"cannot download {remote.url}: {error}; without a network, put the file into a folder "
-            f"{remote.folder} and let the environment variable MINIPC_DATA name the folder that holds {remote.folder}"
-        ) from None  # the chain below is forty lines of sockets
+def _by_hand(remote):
+    return (
+        f"put the file into a folder {remote.folder} and let the environment variable MINIPC_DATA name the folder that "
+        f"holds {remote.folder}"
+    )

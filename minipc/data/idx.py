@@ -8,12 +8,12 @@ import math
 
 import numpy as np
 
-from .downloads import Remote, unpacked
+from .downloads import Remote, content
 
 ORIGIN = "https://ossci-datasets.s3.amazonaws.com/mnist/"  # the copy that torchvision uses
 IMAGES, LABELS = 0x803, 0x801  # magic numbers of idx: unsigned bytes, 3 axes or 1
 FILES = {
-    name: Remote("mnist", f"{name}.gz", f"{ORIGIN}{name}.gz", size, sha256)
+    name: Remote("mnist", (f"{name}.gz", name), f"{ORIGIN}{name}.gz", size, sha256)
     for name, size, sha256 in (
         (
             "train-images-idx3-ubyte",
@@ -38,14 +38,14 @@ FILES = {
 def images(part) -> np.ndarray:
     """Images of ``"train"`` or ``"t10k"``, ``(N, 784)`` uint8, row by row."""
     name = f"{part}-images-idx3-ubyte"
-    pixels = read_idx(unpacked(FILES[name]), IMAGES, name)
+    pixels = read_idx(content(FILES[name]), IMAGES, name)
     return pixels.reshape(len(pixels), -1)
 
 
 def labels(part) -> np.ndarray:
     """Labels of ``"train"`` or ``"t10k"``, ``(N,)`` int64."""
     name = f"{part}-labels-idx1-ubyte"
-    return read_idx(unpacked(FILES[name]), LABELS, name).astype(np.int64)
+    return read_idx(content(FILES[name]), LABELS, name).astype(np.int64)
 
 
 def read_idx(content, magic, name) -> np.ndarray:
