@@ -32,7 +32,7 @@ def unpacked(path, limit, member=None) -> bytes:
             return file.read(limit)
     except BROKEN as error:
         kind = "archive" if is_archive(name) else f"{pathlib.Path(name).suffix[1:]} file"
-        raise ValueError(f"is not a complete {kind}: {error}") from None
+        raise ValueError(f"not a complete {kind}: {error}") from None
 
 
 def is_archive(name) -> bool:
@@ -45,35 +45,37 @@ def _from_zip(path, limit, member):
         for name in archive.namelist():
             _check_name(name)
         if member not in archive.namelist():
-            raise ValueError(f"has no member {member}")
+            raise ValueError(f"it has no member {member}")
         info = archive.getinfo(member)
         mode = info.external_attr >> 16  # of the file on the system where it was packed; 0: not told
         _check_file(member, stat.S_IFMT(mode) in (0, stat.S_IFREG) and not info.is_dir())
         if info.flag_bits & 1:
-            raise ValueError(f"has the member {member} encrypted")
+            raise ValueError(f"the member {member} is encrypted")
         with archive.open(info) as file:
             return file.read(limit)
 
 
 def _from_tar(path, limit, member):
     content = None
-    with tarfile.open(path, "r|*") as archive:  # one pass, to the end: that the archive is complete is seen, too
+    with tarfile.open(
+        path, "r|*"
+    ) as archive:  # one pass, to the end: it is seen whether the archive is complete
         for info in archive:
             _check_name(info.name)
             if info.name == member:
                 _check_file(member, info.isreg())
                 content = archive.extractfile(info).read(limit)
     if content is None:
-        raise ValueError(f"has no member {member}")
+        raise ValueError(f"it has no member {member}")
     return content
 
 
 def _check_name(name):
     parts = pathlib.PureWindowsPath(name)  # knows both separators, and drives
     if parts.is_absolute() or parts.drive or name.startswith("/") or ".." in parts.parts:
-        raise ValueError(f"holds the name {name!r}, which leads out of its folder")
+        raise ValueError(f"it holds the name {name!r}, which leads out of its folder")
 
 
 def _check_file(member, regular):
     if not regular:
-        raise ValueError(f"has the member {member} as a link or folder, not as a file")
+        raise ValueError(f"the member {member} is a link or folder, not a file")
