@@ -35,7 +35,7 @@ class Remote(NamedTuple):
     names: tuple
     url: str | None
     size: int
-    sha256: str | None
+    sha256: str | None = None
     member: str | None = None
     packed: str | None = None
     md5: str | None = None

@@ -15,8 +15,9 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "arguments": 1,
     "functions": 1,
     "schedules": 2,
+    **dict.fromkeys(["about", "packing", "transfer"], 0),
     "downloads": 1,
-    "mnist_files": 2,
+    **dict.fromkeys(["idx", "cifar"], 2),
     "data": 3,
     "blocks": 2,
     **dict.fromkeys(["convolution", "normalisation", "fast"], 3),
@@ -66,12 +67,28 @@ ALGORITHMS = (
 )
 MAY_IMPORT = {
     "matplotlib": {"plotting"},
-    "tqdm": {"train"},
+    "tqdm": {"train", "transfer"},
+    "pooch": {"downloads"},
+    "requests": {"transfer"},  # with urllib3, it comes with pooch
+    "urllib3": {"transfer"},
+    "PIL": {"cifar"},
     "reference": {"setting"},
     "autograd": set(),
     "cupy": {"backend"},
 }
-NEVER_LOADED = ["matplotlib", "tqdm", "autograd", "hypothesis", "scipy", "cupy", "pytest", "reference"]
+NEVER_LOADED = [
+    "matplotlib",
+    "tqdm",
+    "pooch",
+    "requests",
+    "PIL",
+    "autograd",
+    "hypothesis",
+    "scipy",
+    "cupy",
+    "pytest",
+    "reference",
+]
 
 
 def imported(path):
@@ -133,7 +150,7 @@ def test_only_the_ground_floor_names_cupy():
 
 @pytest.mark.parametrize("library", MAY_IMPORT)
 def test_optional_libraries_have_one_door(library):
-    """Matplotlib in ``plotting``, tqdm in ``train``, the oracles in ``verify/setting``, CuPy in ``backend``."""
+    """Matplotlib in ``plotting``, downloads in ``downloads`` and ``transfer``, the oracles in ``verify/setting``, CuPy in ``backend``."""
     assert {name for name, path in modules().items() if library in imported(path)} == MAY_IMPORT[library]
 
 
