@@ -100,7 +100,7 @@ def _decoded(data, offsets, labels):
     try:
         from PIL import Image
     except ImportError:
-        raise ImportError("the JPEG subset of CIFAR-10 needs Pillow: pip install 'minipc[data]'") from None
+        raise ImportError('the JPEG subset of CIFAR-10 needs Pillow: pip install "minipc[data]"') from None
     images = np.empty((len(labels), *SHAPE), np.uint8)
     for image, begin, end in zip(images, offsets[:-1], offsets[1:], strict=True):
         with Image.open(io.BytesIO(data[begin:end].tobytes())) as picture:

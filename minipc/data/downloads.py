@@ -111,7 +111,7 @@ def _downloaded(remote):
         import pooch
     except ImportError:
         raise ImportError(
-            f"downloading {remote.url} needs pooch: pip install 'minipc[data]'; or {by_hand}"
+            f'downloading {remote.url} needs pooch: pip install "minipc[data]"; or {by_hand}'
         ) from None
     cache = pooch.os_cache("minipc")
     try:

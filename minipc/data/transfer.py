@@ -8,7 +8,7 @@ import time
 TIMEOUT = 30  # seconds without a byte
 TRIES = 3  # in a row that bring nothing new
 PAUSE = 1.0  # seconds before another one
-CHUNK = 2**16
+CHUNK = 2**14  # bytes; of a chunk that does not come to its end nothing may be left
 
 
 def fetch(url, path, limit=None):
@@ -60,9 +60,8 @@ def _transfer(url, path, limit):
         if begin > have:
             path.unlink()
             return False
-        with open(path, "r+b" if have else "wb") as file, _bar(path.stem, begin, total) as bar:
-            file.truncate(begin)
-            file.seek(begin)
+        with open(path, "r+b" if begin else "wb") as file, _bar(path.stem, begin, total) as bar:
+            file.truncate(file.seek(begin))
             for chunk in answer.raw.stream(CHUNK, decode_content=False):  # the file itself, packed as it is
                 file.write(chunk)
                 bar.update(len(chunk))
