@@ -13,7 +13,15 @@ import zipfile
 import zlib
 
 OPEN = {".gz": gzip.open, ".xz": lzma.open}
-BROKEN = (EOFError, gzip.BadGzipFile, lzma.LZMAError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+BROKEN = (
+    EOFError,
+    NotImplementedError,  # a damaged zip seems to be of a version to come
+    gzip.BadGzipFile,
+    lzma.LZMAError,
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def unpacked(path, limit, member=None) -> bytes:
@@ -57,10 +65,8 @@ def _from_zip(path, limit, member):
 
 def _from_tar(path, limit, member):
     content = None
-    with tarfile.open(
-        path, "r|*"
-    ) as archive:  # one pass, to the end: it is seen whether the archive is complete
-        for info in archive:
+    with tarfile.open(path) as archive:
+        for info in archive:  # to the end: it is seen whether the archive is complete
             _check_name(info.name)
             if info.name == member:
                 _check_file(member, info.isreg())
