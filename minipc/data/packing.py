@@ -15,8 +15,8 @@ import zlib
 OPEN = {".gz": gzip.open, ".xz": lzma.open}
 BROKEN = (
     EOFError,
-    NotImplementedError,  # a damaged zip seems to be of a version to come
-    gzip.BadGzipFile,
+    NotImplementedError,  # a damaged zip may seem to be of a version to come,
+    OSError,  # or begin before the file
     lzma.LZMAError,
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -32,15 +32,18 @@ def unpacked(path, limit, member=None) -> bytes:
     ValueError          the file is truncated or not of the kind that its name says; the archive lacks the member,
                         or has it as a link, or holds a name that leads out of its folder
     """
-    name = pathlib.Path(path).name
-    try:
-        if is_archive(name):
-            return (_from_zip if name.endswith(".zip") else _from_tar)(path, limit, member)
-        with OPEN.get(pathlib.Path(name).suffix, open)(path, "rb") as file:
-            return file.read(limit)
-    except BROKEN as error:
-        kind = "archive" if is_archive(name) else f"{pathlib.Path(name).suffix[1:]} file"
-        raise ValueError(f"not a complete {kind}: {error}") from None
+    path = pathlib.Path(path)
+    with path.open("rb") as packed:
+        try:
+            if is_archive(path.name):
+                return (_from_zip if path.suffix == ".zip" else _from_tar)(packed, limit, member)
+            if path.suffix not in OPEN:
+                return packed.read(limit)
+            with OPEN[path.suffix](packed) as file:
+                return file.read(limit)
+        except BROKEN as error:
+            kind = "archive" if is_archive(path.name) else f"{path.suffix[1:]} file"
+            raise ValueError(f"not a complete {kind}: {error}") from None
 
 
 def is_archive(name) -> bool:
@@ -48,8 +51,8 @@ def is_archive(name) -> bool:
     return name.endswith((".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz"))
 
 
-def _from_zip(path, limit, member):
-    with zipfile.ZipFile(path) as archive:
+def _from_zip(packed, limit, member):
+    with zipfile.ZipFile(packed) as archive:
         for name in archive.namelist():
             _check_name(name)
         if member not in archive.namelist():
@@ -63,9 +66,9 @@ def _from_zip(path, limit, member):
             return file.read(limit)
 
 
-def _from_tar(path, limit, member):
+def _from_tar(packed, limit, member):
     content = None
-    with tarfile.open(path) as archive:
+    with tarfile.open(fileobj=packed) as archive:
         for info in archive:  # to the end: it is seen whether the archive is complete
             _check_name(info.name)
             if info.name == member:

@@ -48,7 +48,12 @@ def test_what_a_file_holds(name, written, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
-LINKS = {"symbolic": tarfile.SYMTYPE, "hard": tarfile.LNKTYPE}
+NO_FILES = {
+    "a symbolic link": tarfile.SYMTYPE,
+    "a hard link": tarfile.LNKTYPE,
+    "a folder": tarfile.DIRTYPE,
+    "a device": tarfile.CHRTYPE,
+}
 BAD_FILES = {  # name of the file, its bytes, what is said
     "gz, truncated": ("x.gz", FORMS["x.gz"][:-9], "not a complete gz file"),
     "gz, without its checksum": ("x.gz", FORMS["x.gz"][:-8], "not a complete gz file"),
@@ -97,15 +102,13 @@ BAD_FILES = {  # name of the file, its bytes, what is said
         tar({**MEMBERS, "/etc/evil": b""}, "w:gz"),
         "'/etc/evil', which leads out",
     ),
-    "tar.gz, a folder": ("x.tar.gz", tar({MEMBER: tarfile.DIRTYPE}, "w:gz"), "is a link or folder"),
-    "tar.gz, a device": ("x.tar.gz", tar({MEMBER: tarfile.CHRTYPE}, "w:gz"), "is a link or folder"),
     **{
-        f"tar.gz, a {kind} link": (
+        f"tar.gz, {kind}": (
             "x.tar.gz",
-            tar({MEMBER: code}, "w:gz"),
+            tar(MEMBERS, "w:gz", {MEMBER: code}),
             "folder/x.bin is a link or folder",
         )
-        for kind, code in LINKS.items()
+        for kind, code in NO_FILES.items()
     },
 }
 
