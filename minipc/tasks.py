@@ -21,8 +21,8 @@ class Task(NamedTuple):
 TASKS = {
     "digits": Task(data.digits, 10, (128,)),
     "mnist": Task(data.mnist, 10, (128, 128, 128)),
-    "fashion_mnist": Task(data.mnist, 10, (128, 128, 128)),
-    "cifar10": Task(data.mnist, 10, (512, 512)),
+    "fashion_mnist": Task(data.fashion_mnist, 10, (128, 128, 128)),
+    "cifar10": Task(data.cifar10, 10, (512, 512)),
 }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Split(NamedTuple):
-    """Training and test set; ``x (N, n)`` float, one row an image, ``y (N,)`` integer labels 0..9."""
+    """Training and test set; ``x (N, n)`` float, one row an image, or ``(N, 3, 32, 32)``; ``y (N,)`` labels 0..9."""
 
     x_train: np.ndarray
     y_train: np.ndarray

@@ -16,9 +16,9 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "functions": 1,
     "schedules": 2,
     "containers": 1,
+    **dict.fromkeys(["about", "packing", "transfer"], 0),
     "downloads": 1,
-    "mnist_files": 2,
-    **dict.fromkeys(["generators", "dynamics", "words"], 2),
+    **dict.fromkeys(["idx", "cifar", "generators", "dynamics", "words"], 2),
     "data": 3,
     "blocks": 2,
     **dict.fromkeys(["convolution", "normalisation", "fast"], 3),
@@ -68,14 +68,19 @@ ALGORITHMS = (
 )
 MAY_IMPORT = {
     "matplotlib": {"plotting"},
-    "tqdm": {"train"},
     "num2words": {"words"},
+    "tqdm": {"train", "transfer"},
+    "pooch": {"downloads"},
+    "requests": {"transfer"},  # with urllib3, it comes with pooch
+    "urllib3": {"transfer"},
+    "PIL": {"cifar"},
     "reference": {"setting"},
     "autograd": set(),
     "cupy": {"backend"},
 }
 NEVER_LOADED = [
-    *("matplotlib", "tqdm", "num2words", "autograd", "hypothesis", "scipy", "cupy", "pytest", "reference")
+    *("matplotlib", "tqdm", "num2words", "pooch", "requests", "PIL"),
+    *("autograd", "hypothesis", "scipy", "cupy", "pytest", "reference"),
 ]
 
 
@@ -138,7 +143,7 @@ def test_only_the_ground_floor_names_cupy():
 
 @pytest.mark.parametrize("library", MAY_IMPORT)
 def test_optional_libraries_have_one_door(library):
-    """Matplotlib in ``plotting``, tqdm in ``train``, number names in ``words``, the oracles in ``verify/setting``, CuPy in ``backend``."""
+    """Matplotlib in ``plotting``, CuPy in ``backend``, downloads in ``downloads`` and ``transfer``, number names in ``words``, ..."""
     assert {name for name, path in modules().items() if library in imported(path)} == MAY_IMPORT[library]
 
 
