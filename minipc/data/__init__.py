@@ -10,17 +10,29 @@ from . import cifar, idx
 from .about import About, about
 from .about import add as _add
 from .cifar import LossySubsetWarning
+from .series import Flight, Flights, TimeSeries, nanodrone, timeseries
+from .text import Corpus, Pairs, tatoeba, tiny_shakespeare, wikitext2
 
 __all__ = [
     "About",
+    "Corpus",
+    "Flight",
+    "Flights",
     "LossySubsetWarning",
+    "Pairs",
     "Sequences",
     "Split",
+    "TimeSeries",
     "about",
     "cifar10",
     "digits",
     "fashion_mnist",
     "mnist",
+    "nanodrone",
+    "tatoeba",
+    "timeseries",
+    "tiny_shakespeare",
+    "wikitext2",
 ]
 
 HERE = pathlib.Path(__file__).parent
