@@ -328,7 +328,7 @@ def _arrays(data, name):
         raise ValueError(f"{name}: must be an npz file, got the bytes {data[:8].hex()}")
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
+            return {key: np.asarray(file[key]) for key in file.files}  # what is no array comes as bytes
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{name}: no complete npz file: {error}") from None
 

@@ -85,7 +85,8 @@ def tiny_shakespeare() -> Corpus:
 
     Notes
     -----
-    Source, licence and citation: ``minipc.data.about("tiny_shakespeare")``. 0.4 MB packed; 9 MB as integers.
+    Source, licence and citation: ``minipc.data.about("tiny_shakespeare")``. The download is 1.1 MB; the integers
+    take 9 MB.
     """
     return read_characters(content(SHAKESPEARE), "tiny Shakespeare")
 
@@ -108,7 +109,8 @@ def wikitext2() -> Corpus:
 
     Notes
     -----
-    Source, licence and citation: ``minipc.data.about("wikitext2")``. 3.4 MB packed; 20 MB as integers.
+    Source, licence and citation: ``minipc.data.about("wikitext2")``. The download is 13 MB; the integers
+    take 20 MB.
     """
     return read_words(*(content(WIKITEXT[part]) for part in ("train", "valid", "test")))
 
@@ -137,7 +139,7 @@ def tatoeba(*, valid=5000, test=5000, seed=0) -> Pairs:
     Notes
     -----
     Sentences that differ in a sign ("Go." and "Go!") count as two, and one French sentence may translate two English
-    ones: near copies remain. Source, licence and citation: ``minipc.data.about("tatoeba")``.
+    ones: near copies remain. The download is 3.4 MB. Source, licence and citation: ``minipc.data.about("tatoeba")``.
     """
     check_count("valid", valid, least=0)
     check_count("test", test, least=0)
@@ -244,7 +246,12 @@ def split_pairs(pairs, valid, test, rng) -> Pairs:
 
 
 def decoded(data, name):
-    """UTF-8 with line ends LF or CRLF, as text with LF."""
+    """Bytes of UTF-8 with line ends LF or CRLF, as text with LF.
+
+    Raises
+    ------
+    ValueError          no UTF-8, or the last line has no end; names the file and the line
+    """
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -49,6 +50,14 @@ def npz(**arrays):
     """An npz file."""
     file = io.BytesIO()
     np.savez(file, **arrays)
+    return file.getvalue()
+
+
+def zipped(key, data):
+    """A zip file with one member."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(key, data)
     return file.getvalue()
 
 
@@ -227,6 +236,10 @@ REFUSED = {
         "ecg must be .* got nothing",
     ),
     "ecg floats": (lambda: series.read_ecg(npz(ecg=np.ones(9)), "f.npz"), r"ecg must be .* float64 \(9,\)"),
+    "ecg no array": (
+        lambda: series.read_ecg(zipped("ecg", b"1,2"), "f.npz"),
+        "ecg must be .* unsigned integers, got .S",
+    ),
     "ecg a pickle": (
         lambda: series.read_ecg(npz(ecg=np.array([None])), "f.npz"),
         "f.npz: no .* allow_pickle=False",
