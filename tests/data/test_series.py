@@ -240,6 +240,10 @@ REFUSED = {
         lambda: series.read_ecg(zipped("ecg", b"1,2"), "f.npz"),
         "ecg must be .* unsigned integers, got .S",
     ),
+    "ecg two axes": (
+        lambda: series.read_ecg(npz(ecg=np.ones((9, 2), "u2")), "f.npz"),
+        r"ecg must be .* uint16 \(9, 2\)",
+    ),
     "ecg a pickle": (
         lambda: series.read_ecg(npz(ecg=np.array([None])), "f.npz"),
         "f.npz: no .* allow_pickle=False",

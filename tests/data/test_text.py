@@ -39,10 +39,10 @@ def test_characters_are_numbered_in_sorted_order():
 
 def test_characters_are_split_in_order():
     """The first 90 %, the next 5 %, the rest."""
-    text_ = "0123456789" * 3 + "abcdefghi\n"
-    corpus = characters(text_.encode())
+    written = "0123456789abcdefghi\n" * 10
+    corpus = characters(written.encode())
     parts = ["".join(corpus.vocabulary[i] for i in ids) for ids in corpus[:3]]
-    assert parts == [text_[:36], text_[36:38], text_[38:]]
+    assert parts == [written[:180], written[180:190], written[190:]]
 
 
 def test_words_are_numbered_as_they_come_and_lines_end():
