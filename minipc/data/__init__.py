@@ -12,16 +12,23 @@ from .cifar import LossySubsetWarning
 from .containers import Points, Sequences, Split
 from .dynamics import Tracking, lorenz, tracking
 from .generators import Bogacz, adding, bogacz, copy_task, delayed_parity, two_moons
+from .series import Flight, Flights, TimeSeries, nanodrone, timeseries
+from .text import Corpus, Pairs, tatoeba, tiny_shakespeare, wikitext2
 from .words import NumberNames, number_names
 
 __all__ = [
     "About",
     "Bogacz",
+    "Corpus",
+    "Flight",
+    "Flights",
     "LossySubsetWarning",
     "NumberNames",
+    "Pairs",
     "Points",
     "Sequences",
     "Split",
+    "TimeSeries",
     "Tracking",
     "about",
     "adding",
@@ -33,9 +40,14 @@ __all__ = [
     "fashion_mnist",
     "lorenz",
     "mnist",
+    "nanodrone",
     "number_names",
+    "tatoeba",
+    "timeseries",
+    "tiny_shakespeare",
     "tracking",
     "two_moons",
+    "wikitext2",
 ]
 
 HERE = pathlib.Path(__file__).parent

@@ -18,8 +18,9 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "containers": 1,
     **dict.fromkeys(["about", "packing", "transfer"], 0),
     "downloads": 1,
-    **dict.fromkeys(["idx", "cifar", "generators", "dynamics", "words"], 2),
-    "data": 3,
+    **dict.fromkeys(["idx", "cifar", "text", "generators", "dynamics", "words"], 2),
+    "series": 3,  # decodes as text does
+    "data": 4,
     "blocks": 2,
     **dict.fromkeys(["convolution", "normalisation", "fast"], 3),
     "residual": 4,
