@@ -7,7 +7,7 @@ ENTRIES = {}  # name -> About; each module that has a loader adds its own
 
 
 class About(NamedTuple):
-    """Facts about a data set; ``print`` shows them.
+    """Facts about a data set, shown as a text.
 
     Attributes
     ----------
@@ -36,6 +36,8 @@ class About(NamedTuple):
                 )
             )
         return "\n".join(lines)
+
+    __repr__ = __str__  # so that a notebook shows it, too
 
 
 def about(name=None):
