@@ -1,13 +1,14 @@
 """What the README says is what happens: the quick start, the claims, the numbers, the links, the commands."""
 
 import contextlib
+import inspect
 import io
 import pathlib
 import re
 
 import pytest
 
-from minipc import mistakes, verify
+from minipc import __main__, data, mistakes, verify
 
 ROOT = pathlib.Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -83,3 +84,35 @@ def test_the_make_targets_exist():
     text = README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     commands = set(re.findall(r"(?:`|^)make (\w+)", text, re.MULTILINE))
     assert {"tour", "test"} <= commands <= targets
+
+
+def test_every_data_set_and_every_made_task_is_named():
+    """The table of the loaders is that of ``about``; the generators stand below it."""
+    section = README.partition("\n## Data\n")[2].partition("\n## ")[0]
+    loaders = {
+        name
+        for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+        for name in re.findall(r"`(\w+)\(", row)
+    }
+    assert loaders == set(data.about())
+    functions = {name for name in data.__all__ if inspect.isfunction(getattr(data, name))}
+    assert {name for name in functions - {"about"} if f"`{name}" not in section} == set()
+
+
+def test_the_training_run_prints_what_stands_below_it(tmp_path, monkeypatch, capsys):
+    """The same table; numbers to two digits, as rounding differs from machine to machine, seconds not at all."""
+    command = re.search(r"python -m minipc (train digits .*)", README)[1].split()
+    stated = next(text for text in OUTPUT if text.startswith("digits, epc:")).split()
+    monkeypatch.chdir(tmp_path)
+    assert __main__.main(command) == 0
+    printed = capsys.readouterr().out.split()
+    assert len(printed) == len(stated)
+    for now, then in zip(printed, stated, strict=True):
+        try:
+            expected = float(then)
+        except ValueError:
+            assert now == then
+        else:
+            assert abs(float(now) - expected) <= 0.02 * abs(expected) or expected < 0.2  # seconds
+    assert (tmp_path / "digits.npz").exists()
+    assert (tmp_path / "digits.jsonl").exists()
