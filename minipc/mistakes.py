@@ -588,8 +588,8 @@ _TABLE = [
         "the parents stand in another order",
         "dag",
         "ePC.16",
-        "[s[i] for i in parents[j]]",
-        "[s[i] for i in sorted(parents[j])]",
+        "_side_by_side(s, parents[j])",
+        "_side_by_side(s, sorted(parents[j]))",
     ),
     # --- optimisers and the loop
     Mistake("Adam lacks the bias correction of m", "optim", "ADAM.3", "1 / (1 - b1**t)", "1.0"),
@@ -688,7 +688,7 @@ _TABLE = [
     ),
     Mistake("the rate falls in every update", "schedules", "STEP.1", "(t - w) // k", "(t - w) / k"),
     Mistake("the step goes uphill", "optim", "SGD.1", "p - eta * g,", "p + eta * g,"),
-    Mistake("the gradient is not divided by the batch size", "train", "SGD.1", "value / len(xb)", "value"),
+    Mistake("the gradient is not divided by the batch size", "train", "SGD.1", "value / weight for", "value for"),
 ]
 MISTAKES = {mistake.name: mistake for mistake in _TABLE}
 
