@@ -688,7 +688,9 @@ _TABLE = [
     ),
     Mistake("the rate falls in every update", "schedules", "STEP.1", "(t - w) // k", "(t - w) / k"),
     Mistake("the step goes uphill", "optim", "SGD.1", "p - eta * g,", "p + eta * g,"),
-    Mistake("the gradient is not divided by the batch size", "train", "SGD.1", "value / weight for", "value for"),
+    Mistake(
+        "the gradient is not divided by the batch size", "train", "SGD.1", "value / weight for", "value for"
+    ),
 ]
 MISTAKES = {mistake.name: mistake for mistake in _TABLE}
 

@@ -25,7 +25,9 @@ def test_the_text_shows_all_facts(name):
     assert facts.name == name
     assert all(len(fact) > 2 for fact in facts)
     assert all(" ".join(fact.split()) in " ".join(text.split()) for fact in facts)
-    assert all(len(line) <= 110 or len(line.split()) == 1 for line in text.splitlines())  # an address is not broken
+    assert all(
+        len(line) <= 110 or len(line.split()) == 1 for line in text.splitlines()
+    )  # an address is not broken
     assert text.startswith(f"{facts.title} (minipc.data.{name})\nwhat: ")
 
 
