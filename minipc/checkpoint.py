@@ -83,7 +83,7 @@ def save_checkpoint(path, run, config):
         "format": FORMAT,
         "config": config,
         "versions": versions(),
-        "generator": run.generator,
+        "generator": _as_lists(run.generator),
         "epoch": run.epoch,
         "batch": run.batch,
         "seconds": run.seconds,
@@ -124,7 +124,7 @@ def load_checkpoint(path) -> Checkpoint:
         run = Run(
             params=params,
             state=_numbered(arrays, "state"),
-            generator=header["generator"],
+            generator=_as_states(header["generator"]),
             epoch=header["epoch"],
             batch=header["batch"],
             losses=_numbered(arrays, "losses"),
@@ -138,6 +138,20 @@ def load_checkpoint(path) -> Checkpoint:
         raise
     except Exception as error:
         raise ValueError(f"{path} is not a checkpoint of minipc: {error!r}") from error
+
+
+def _as_lists(state):
+    """The state of a random generator without arrays, which some have, for JSON."""
+    if isinstance(state, dict):
+        return {name: _as_lists(value) for name, value in state.items()}
+    return state.tolist() if isinstance(state, np.ndarray | np.generic) else state
+
+
+def _as_states(state):
+    """What :func:`_as_lists` has written, with arrays again."""
+    if isinstance(state, dict):
+        return {name: _as_states(value) for name, value in state.items()}
+    return np.array(state, np.uint64) if isinstance(state, list) else state
 
 
 def _flat(params):
