@@ -49,7 +49,11 @@ def _transfer(url, path, limit):
 
     have = _size(path)
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+    try:
+        answer = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT)
+    except ValueError as error:  # of the address, or of one that the server redirects to
+        raise requests.exceptions.InvalidURL(f"no such address can be: {error}") from None
+    with answer:
         if answer.status_code == 416:  # nothing comes after `have`: it is complete, or too long
             if answer.headers.get("Content-Range") == f"bytes */{have}":
                 return True
@@ -76,8 +80,8 @@ def _place(answer):
         place = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
         if place:
             return int(place[1]), None if place[2] == "*" else int(place[2])
-    length = answer.headers.get("Content-Length")
-    return 0, int(length) if length else None
+    length = answer.headers.get("Content-Length", "")
+    return 0, int(length) if length.isdecimal() else None
 
 
 def _size(path):

@@ -125,6 +125,11 @@ def named_as_packed(handler, body):
     answer(handler, 200, body, Content_Length=len(body), Content_Encoding="gzip")
 
 
+def of_length(text):
+    """Everything, with this instead of its length."""
+    return lambda handler, body: answer(handler, 200, body, Content_Length=text)
+
+
 def from_elsewhere(shift):
     """An answer to a Range request that begins ``shift`` bytes further on."""
 

@@ -89,6 +89,14 @@ def test_a_download_is_continued_by_the_next_call(remote, server, cache):
     assert server.asked == [("/x.gz", f"bytes={HALF}-")]
 
 
+def test_a_redirection_to_no_address_loses_nothing(remote, server, cache):
+    """It is a fault of the server, not of the bytes that came before."""
+    server.plan = [act.half] + [act.redirect(302, "http://[::1")] * transfer.TRIES
+    with pytest.raises(ConnectionError, match=rf"cannot download {remote.url}: no such address can be"):
+        content(remote)
+    assert part(cache).read_bytes() == PACKED[:HALF]
+
+
 def test_a_server_that_is_silent_for_too_long_is_given_up(remote, server, cache, monkeypatch):
     """In the middle; what came is kept for the next call."""
     monkeypatch.setattr(transfer, "TIMEOUT", 0.2)
@@ -110,6 +118,7 @@ SERVERS = {  # what the server does -> how often it is asked
     "answers a Range from an earlier place": ([act.half, act.from_elsewhere(-1000)], 2),
     "answers a Range from a later place": ([act.half, act.from_elsewhere(1000)], 3),
     "answers a Range without a place": ([act.half, act.without_place], 2),
+    "says nothing of use about the length": ([act.of_length("many")], 1),
     "says that the gzip is for the journey": ([act.named_as_packed], 1),
     "redirects for good": ([act.redirect(301, "/x.gz")], 2),
     "redirects for now": ([act.redirect(302, "/x.gz")], 2),
