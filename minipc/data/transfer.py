@@ -33,7 +33,7 @@ def fetch(url, path, limit=None):
                 return
             reason = f"the connection ended after {_size(path)} bytes"
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            reason = error
+            reason = getattr(error.args[0] if error.args else None, "reason", error)  # without its wrapping
             answer = getattr(error, "response", None)
             if answer is not None and answer.status_code < 500:  # no use in asking again
                 failures = TRIES
@@ -54,11 +54,8 @@ def _transfer(url, path, limit):
     except ValueError as error:  # of the address, or of one that the server redirects to
         raise requests.exceptions.InvalidURL(f"no such address can be: {error}") from None
     with answer:
-        if answer.status_code == 416:  # nothing comes after `have`: it is complete, or too long
-            if answer.headers.get("Content-Range") == f"bytes */{have}":
-                return True
-            path.unlink()
-            return False
+        if answer.status_code == 416:  # nothing comes after `have`; it may be too long, which the caller sees
+            return True
         answer.raise_for_status()
         begin, total = _place(answer)
         if begin > have:

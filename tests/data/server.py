@@ -141,6 +141,14 @@ def from_elsewhere(shift):
     return act
 
 
+def a_part_of_the_rest(handler, body):
+    """Less than was asked for, and it says so: the other half of the rest has to be asked for again."""
+    begin = begin_of(handler)
+    end = (begin + len(body)) // 2
+    place = f"bytes {begin}-{end - 1}/{len(body)}"
+    answer(handler, 206, body[begin:end], Content_Length=end - begin, Content_Range=place)
+
+
 def without_place(handler, body):
     """Code 206, but not where in the file it belongs; it is the whole."""
     answer(handler, 206, body, Content_Length=len(body))

@@ -117,6 +117,7 @@ SERVERS = {  # what the server does -> how often it is asked
     "is overloaded at first": ([act.status(503)], 2),
     "answers a Range from an earlier place": ([act.half, act.from_elsewhere(-1000)], 2),
     "answers a Range from a later place": ([act.half, act.from_elsewhere(1000)], 3),
+    "answers a Range with less": ([act.half, act.a_part_of_the_rest], 3),
     "answers a Range without a place": ([act.half, act.without_place], 2),
     "says nothing of use about the length": ([act.of_length("many")], 1),
     "says that the gzip is for the journey": ([act.named_as_packed], 1),
@@ -261,6 +262,15 @@ def test_a_file_under_minipc_data_comes_first(remote, server, cache, tmp_path, m
     (cache / "things" / "x.gz").write_bytes(OTHER)
     assert content(remote) == CONTENT
     assert len(server.asked) == 1
+
+
+def test_no_more_is_unpacked_than_the_file_should_hold(remote, tmp_path, monkeypatch):
+    """A small file that unpacks to gigabytes does not fill the memory: one byte too many is enough to know."""
+    monkeypatch.setenv("MINIPC_DATA", str(tmp_path))
+    (tmp_path / "things").mkdir()
+    (tmp_path / "things" / "x.gz").write_bytes(gzip.compress(bytes(10**6)))
+    with pytest.raises(ValueError, match=r"\(200001 of 200000 bytes looked at\)"):
+        content(remote)
 
 
 def test_a_damaged_file_in_the_cache_is_refused(remote, server, cache):
