@@ -138,6 +138,11 @@ class Parser(argparse.ArgumentParser):
 
 def train(args, argv, say=print):
     """Run ``train`` as the words ``argv`` say; the exit status is 0. What stops it is raised, and in the log."""
+    with _brief_warnings() as warned:
+        return _train(args, argv, say, warned)
+
+
+def _train(args, argv, say, warned):
     check_count("--epochs", args.epochs, least=1)
     check_count("--batch-size", args.batch_size, least=1)
     for path in (args.json, args.checkpoint):
@@ -159,14 +164,13 @@ def train(args, argv, say=print):
         f"{args.task}, {args.rule}: {len(x):,} training samples, {args.epochs} epochs; log {log.path}\n{net!r}\n"
     )
     try:
-        with _brief_warnings() as warned:
-            params, history = fit(
-                net, params, data, rule=args.rule, optimizer=optimizer, epochs=args.epochs,
-                batch_size=args.batch_size, seed=args.seed, validation=held_out, callbacks=[_reporter(log, say)],
-                early_stopping=None if args.patience is None else EarlyStopping(patience=args.patience),
-                checkpoint=checkpoint, checkpoint_every=args.checkpoint_every, resume=args.resume,
-                progress=sys.stderr.isatty(), **options,
-            )  # fmt: skip
+        params, history = fit(
+            net, params, data, rule=args.rule, optimizer=optimizer, epochs=args.epochs,
+            batch_size=args.batch_size, seed=args.seed, validation=held_out, callbacks=[_reporter(log, say)],
+            early_stopping=None if args.patience is None else EarlyStopping(patience=args.patience),
+            checkpoint=checkpoint, checkpoint_every=args.checkpoint_every, resume=args.resume,
+            progress=sys.stderr.isatty(), **options,
+        )  # fmt: skip
     except (TypeError, ValueError) as error:  # refused before work began
         log.undo()
         raise ValueError(str(error)) from None

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -252,6 +253,20 @@ def test_warnings_are_shown_once_and_counted(capsys):
 def listen():
     """Take Ctrl-C as in a terminal: a process in the background is born deaf to it, and so are its children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def test_what_the_loader_warns_of_is_in_the_log(monkeypatch, capsys):
+    """A run on the lossy subset of CIFAR-10 cannot pass for one on the real set."""
+
+    def load(dtype):
+        warnings.warn("this is NOT CIFAR-10", data.LossySubsetWarning, stacklevel=2)
+        return data.digits(dtype)
+
+    monkeypatch.setitem(command.TASKS, "cifar10", command.TASKS["digits"]._replace(load=load))
+    run("cifar10", "--rule", "backprop", "--checkpoint", "a.npz", "--json", "a.json", *SHORT)
+    assert "LossySubsetWarning: this is NOT CIFAR-10" in capsys.readouterr().err
+    assert lines("a.jsonl")[-1]["warnings"] == {"LossySubsetWarning": 1}
+    assert json.loads(pathlib.Path("a.json").read_text())["warnings"] == {"LossySubsetWarning": 1}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX systems")
