@@ -25,7 +25,7 @@ from minipc.checkpoint import versions
 from minipc.files import check_place, json_line, replacing
 
 from .mnist_results import markdown, of_search
-from .nets import cosine, gelu_mlp
+from .nets import cosine, gelu_mlp, quiet
 
 HERE = pathlib.Path(__file__).parent
 BATCH = 64
@@ -157,9 +157,10 @@ def run(config, split):
             )  # fmt: skip
         except FloatingPointError as error:
             stopped = str(error)
-        looks = [look(config, net, params, train) for params in (start, watch.params)]
+    looks = [look(config, net, params, train) for params in (start, watch.params)]
     return {
         "config": config,
+        "updates": updates,
         "accuracy": watch.accuracy,
         "loss": _short(watch.history["loss"]),
         "seconds": _short(watch.history["seconds"]),
@@ -181,8 +182,9 @@ def look(config, net, params, train):
     """
     x, y = (a[:64] for a in train)
     try:
-        g = pc.RULES[config["rule"]](net, params, x, y, **config["options"])
-        exact = pc.RULES["backprop"](net, params, x, y)
+        with quiet():
+            g = pc.RULES[config["rule"]](net, params, x, y, **config["options"])
+            exact = pc.RULES["backprop"](net, params, x, y)
     except FloatingPointError:
         return None, None
     regime = None if g.regime is None else _short([np.median(g.regime)])[0]
