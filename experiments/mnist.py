@@ -47,6 +47,11 @@ SETTINGS = {
         {"inference_steps": 5, "step_size": 0.001},
         "published for the deep nets of the ePC paper; so little inference that the gradient is backprop's (ePC.11)",
     ),
+    "ePC, 4 steps of 0.1": Setting(
+        "epc",
+        {"inference_steps": 4, "step_size": 0.1},
+        "between the two limits with four layers, and a fixed step that deep nets outgrow (row 16); as in row 8",
+    ),
     "ePC, 10 adaptive steps": Setting(
         "epc",
         {"inference_steps": 10, "step_size": "adaptive"},

@@ -60,27 +60,28 @@ def score(run):
 
 HEAD = """# MNIST: accuracy and cost of the rules
 
-Written by `python -m experiments.mnist` from its log, `mnist.jsonl`; nothing here is typed by hand. {machine}
+Written by `python -m experiments.mnist` from its log, `mnist.jsonl`; nothing here is typed by hand.
+{machine}
 
 **Setting.** 784-128x(L-1)-10 with L = {depths} layers, GELU (tanh form), orthogonal weights of gain sqrt 2, zero
-biases, cross-entropy, float32; pixels 0..1, batches of {batch}, Adam, whose learning rate rises in the first {warm_up:.0%} of the
-updates and then falls along a cosine to zero. The seed draws the first weights and the order of the images: for one
-seed they are the same for all rules. No weight decay, no early stopping, no best epoch: what counts is the accuracy after
-the last one.
+biases, cross-entropy, float32; pixels 0..1, batches of {batch}, Adam, whose learning rate rises in the first {warm_up:.0%} of
+the updates and then falls along a cosine to zero. The seed draws the first weights and the order of the images: for
+one seed they are the same for all rules. No weight decay, no early stopping, no best epoch: what counts is the
+accuracy after the last one.
 
-**Search.** The peak of the learning rate is searched for each rule and depth by the same {count} runs: rates
-{rates}; seed {seeds}, {search_epochs} epochs; trained without the last {held_out:,} training images, judged by them. Chosen is the
-highest accuracy there, of equal ones the smaller rate. The test set has no part in it.
+**Search.** The peak of the learning rate is searched for each rule and depth by the same {count} runs: rates {rates};
+seed {seeds}; {search_epochs}; trained without the last {held_out:,} training images and judged
+by them. Chosen is the highest accuracy there, of equal ones the smaller rate. The test set has no part in it.
 
-**Final runs.** All training images, seeds {final_seeds}, {final_epochs} epochs, judged by the test images.
+**Final runs.** All training images; seeds {final_seeds}; {final_epochs}; judged by the test images.
 
-**Columns.** *Accuracy*: mean [worst..best] of the seeds, in %. *Minus backprop*: the same of the differences between runs
-of equal seed, in points. *Regime*: relaxed fraction of the fastest mode (ePC.17), first 64 images, before and after
-training, median of the seeds: below 0.1 the gradient is backprop's, above 0.9 the equilibrium's; sPC has none. *Cosine*:
-between the gradient of W[l] and backprop's at the same weights, mean over the layers (0 for a layer that receives
-nothing), before and after training, median of the seeds. *Seconds*: of an epoch of training, median: processor time, and
-wall clock in brackets. *Diverging batches*: share of the batches in which the energy of an image rose above its start. A run whose
-gradient is not finite is stopped and counts as {chance:.0f} %, chance.
+**Columns.** *Accuracy*: mean [worst..best] of the seeds, in %. *Minus backprop*: the same of the differences between
+runs of equal seed, in points. *Regime*: relaxed fraction of the fastest mode (ePC.17), first 64 images, before and
+after training, median of the seeds: below 0.1 the gradient is backprop's, above 0.9 the equilibrium's; negative, the
+step is unstable; sPC has none. *Cosine*: between the gradient of W[l] and backprop's at the same weights, mean over the
+layers (0 for a layer that receives nothing), before and after training, median of the seeds. *Seconds*: of an epoch
+of training, median: processor time, and wall clock in brackets. *Diverging batches*: share of the batches in which the
+energy of an image rose above its start. A run whose gradient is not finite is stopped and counts as {chance:.0f} %, chance.
 """
 
 SEARCH = """## Search: accuracy on the {held_out:,} held-out images, %
@@ -133,8 +134,8 @@ def _head(plan, done):
         rates=_list(f"{rate:g}" for rate in sorted(plan.rates)),
         seeds=_list(plan.search_seeds),
         final_seeds=_list(plan.final_seeds),
-        search_epochs=" / ".join(str(epochs) for epochs, _ in plan.depths.values()),
-        final_epochs=" / ".join(str(epochs) for _, epochs in plan.depths.values()),
+        search_epochs=_list(f"{epochs} epochs with {L} layers" for L, (epochs, _) in plan.depths.items()),
+        final_epochs=_list(f"{epochs} epochs with {L} layers" for L, (_, epochs) in plan.depths.items()),
         held_out=plan.held_out,
         chance=100 * CHANCE,
     )

@@ -67,7 +67,7 @@ def test_every_rule_is_searched_with_the_same_budget():
         name: [{k: v for k, v in c.items() if k not in ("rule", "options")} for c in group]
         for name, group in groupby(runs, key)
     }
-    assert len(budgets) == len(PLAN.depths) * len(PLAN.settings) == 10
+    assert len(budgets) == len(PLAN.depths) * len(PLAN.settings) == 12
     for layers in PLAN.depths:
         first, *others = [budget for name, budget in budgets.items() if name[0] == layers]
         assert len(first) == len(PLAN.rates) >= 5
@@ -451,7 +451,7 @@ def test_the_results_are_those_of_the_log():
     done = log.runs()
     configs = [r["config"] for r in done]
     planned = [*mnist.search(PLAN), *mnist.final(PLAN, done)]
-    assert len(planned) == 50 + 30
+    assert len(planned) == 60 + 36
     assert all(configs.count(config) == 1 for config in planned)
     assert (mnist.HERE / "MNIST.md").read_text(encoding="utf-8") == mnist_results.markdown(PLAN, done)
     assert log.path.stat().st_size < 200_000
