@@ -85,6 +85,15 @@ class Plan(NamedTuple):
     held_out: int
     settings: dict
 
+    def config(self, phase, layers, name, rate, seed):
+        """What makes a run the run it is, as the log has it; equal ones are not repeated."""
+        setting, last = self.settings[name], phase == "final"
+        return {
+            "phase": phase, "layers": layers, "rule": setting.rule, "options": setting.options,
+            "learning_rate": rate, "seed": seed, "epochs": self.depths[layers][last],
+            "held_out": 0 if last else self.held_out, "batch_size": BATCH, "warm_up": WARM_UP,
+        }  # fmt: skip
+
 
 PLAN = Plan(
     depths={4: (3, 10), 20: (2, 5)},
@@ -97,29 +106,19 @@ PLAN = Plan(
 
 
 def search(plan):
-    """Every run of the search, as the log calls it."""
-    for layers, (epochs, _) in plan.depths.items():
+    """Every run of the search."""
+    for layers in plan.depths:
         for name, rate, seed in itertools.product(plan.settings, plan.rates, plan.search_seeds):
-            yield config(plan, "search", layers, name, rate, seed, epochs)
+            yield plan.config("search", layers, name, rate, seed)
 
 
 def final(plan, done):
     """The final runs of those settings whose search is complete."""
-    for layers, (_, epochs) in plan.depths.items():
+    for layers in plan.depths:
         for seed, name in itertools.product(plan.final_seeds, plan.settings):
             rate = of_search(plan, done, layers, name).chosen
             if rate is not None:
-                yield config(plan, "final", layers, name, rate, seed, epochs)
-
-
-def config(plan, phase, layers, name, rate, seed, epochs):
-    """What makes a run the run it is; equal ones are not repeated."""
-    setting = plan.settings[name]
-    return {
-        "phase": phase, "layers": layers, "rule": setting.rule, "options": setting.options, "learning_rate": rate,
-        "seed": seed, "epochs": epochs, "held_out": plan.held_out if phase == "search" else 0,
-        "batch_size": BATCH, "warm_up": WARM_UP,
-    }  # fmt: skip
+                yield plan.config("final", layers, name, rate, seed)
 
 
 def data(config, split):

@@ -16,39 +16,35 @@ class Search(NamedTuple):
     ----------
     accuracy : dict             learning rate -> mean accuracy on the held-out images after the last epoch
     chosen : float or None      the rate with the highest one, of equal ones the smallest; None: not complete
+    seconds : float             processor time of its training
     """
 
     accuracy: dict
     chosen: float | None
+    seconds: float
 
 
 def of_search(plan, done, layers, name):
     """The search of a setting, from the runs that are done."""
-    runs, accuracy = matching(plan, done, "search", layers, name), {}
+    accuracy, seconds = {}, 0.0
     for rate in sorted(plan.rates):
-        scores = [score(r) for r in runs if r["config"]["learning_rate"] == rate]
-        if len(scores) == len(plan.search_seeds):
-            accuracy[rate] = float(np.mean(scores))
+        runs = _found(done, [plan.config("search", layers, name, rate, seed) for seed in plan.search_seeds])
+        if len(runs) == len(plan.search_seeds):
+            accuracy[rate] = float(np.mean([score(r) for r in runs]))
+            seconds += sum(s for r in runs for s in r["processor_seconds"])
     complete = len(accuracy) == len(plan.rates)
-    return Search(accuracy, max(accuracy, key=accuracy.get) if complete else None)
+    return Search(accuracy, max(accuracy, key=accuracy.get) if complete else None, seconds)
 
 
 def of_final(plan, done, layers, name):
-    """The final runs of a setting, at the rate that was chosen, in the order of the seeds."""
-    rate, runs = of_search(plan, done, layers, name).chosen, matching(plan, done, "final", layers, name)
-    runs = [r for r in runs if r["config"]["learning_rate"] == rate]
-    return sorted(runs, key=lambda r: plan.final_seeds.index(r["config"]["seed"]))
+    """The final runs of a setting that are done, at the rate that was chosen, in the order of the seeds."""
+    rate = of_search(plan, done, layers, name).chosen
+    return _found(done, [plan.config("final", layers, name, rate, seed) for seed in plan.final_seeds])
 
 
-def matching(plan, done, phase, layers, name):
-    """The runs of one setting at one depth, as planned today: a log may hold others."""
-    setting, last = plan.settings[name], phase == "final"
-    same = {
-        "phase": phase, "layers": layers, "rule": setting.rule, "options": setting.options,
-        "epochs": plan.depths[layers][last], "held_out": 0 if last else plan.held_out,
-    }  # fmt: skip
-    seeds = plan.final_seeds if last else plan.search_seeds
-    return [r for r in done if same.items() <= r["config"].items() and r["config"]["seed"] in seeds]
+def _found(done, configs):
+    """The runs of these configurations; a log may hold others."""
+    return [r for config in configs for r in done if r["config"] == config]
 
 
 def score(run):
@@ -231,14 +227,14 @@ def expected(plan, done):
 
 def _search_row(plan, done, layers, name):
     """Accuracies of one rule, the chosen one marked."""
-    accuracy, chosen = of_search(plan, done, layers, name)
+    accuracy, chosen, seconds = of_search(plan, done, layers, name)
     rates, cells = sorted(plan.rates), []
     for rate in rates:
         cell = f"{100 * accuracy[rate]:.2f}" if rate in accuracy else "–"
         if rate == chosen:
             cell = f"**{cell}**" + (" *edge*" if rate in (rates[0], rates[-1]) else "")
         cells.append(cell)
-    return (name, *cells)
+    return (name, *cells, f"{seconds:.0f}" if accuracy else "–")
 
 
 def _table(names, lines):
