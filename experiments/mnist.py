@@ -28,6 +28,7 @@ from .mnist_results import markdown, of_search
 from .nets import cosine, gelu_mlp, quiet
 
 HERE = pathlib.Path(__file__).parent
+FIRST = b'{"config": '  # how every line of the log begins
 BATCH = 64
 WARM_UP = 0.1  # share of the updates in which the learning rate rises; then it falls along a cosine to zero
 
@@ -182,7 +183,8 @@ def look(config, net, params, train):
     """How far inference goes, and how near the gradient is to backprop's, on the first 64 images.
 
     The regime is the relaxed fraction of the fastest mode (ePC.17), median of the images, None for rules without one;
-    the cosines are those between the two gradients of every W[l], 0 where the rule gives none.
+    the cosines are those between the two gradients of every W[l], 0 where the rule gives none. Both are None where
+    something is not finite.
     """
     x, y = (a[:64] for a in train)
     try:
@@ -191,9 +193,12 @@ def look(config, net, params, train):
             exact = pc.RULES["backprop"](net, params, x, y)
     except FloatingPointError:
         return None, None
-    regime = None if g.regime is None else _short([np.median(g.regime)])[0]
     pairs = [(a["W"], b["W"]) for a, b in zip(g.grads, exact.grads, strict=True)]
-    return regime, _short(cosine(a, b) if a.any() and b.any() else 0.0 for a, b in pairs)
+    cosines = _short(cosine(a, b) if a.any() and b.any() else 0.0 for a, b in pairs)
+    regime = [] if g.regime is None else _short([np.median(g.regime)])
+    if not np.isfinite(regime + cosines).all():
+        return None, None
+    return regime[0] if regime else None, cosines
 
 
 def _short(values):
@@ -206,19 +211,28 @@ class Log:
 
     def __init__(self, path):
         self.path = check_place(path)
-        content = self.path.read_bytes() if self.path.exists() else b""
-        whole = content[: content.rfind(b"\n") + 1]
-        if len(whole) < len(content):
+        whole, end, half = self._content().rpartition(b"\n")
+        if not (half.startswith(FIRST) or FIRST.startswith(half)):
+            raise ValueError(
+                f"{self.path} is no log of this command; its last line begins with {half[:20]!r}"
+            )
+        self.runs()
+        if half:
             with replacing(self.path) as file:
-                file.write(whole)
+                file.write(whole + end)
+
+    def _content(self):
+        return self.path.read_bytes() if self.path.exists() else b""
 
     def runs(self):
         """All of them, read anew."""
-        lines = self.path.read_bytes().splitlines() if self.path.exists() else []
-        try:
-            return [json.loads(line) for line in lines]
-        except ValueError:
-            raise ValueError(f"{self.path} is no log of this command: a line of it is not JSON") from None
+        lines = self._content().split(b"\n")[:-1]
+        for number, line in enumerate(lines, start=1):
+            if not line.startswith(FIRST):
+                raise ValueError(
+                    f"{self.path} is no log of this command; line {number} begins with {line[:20]!r}"
+                )
+        return [json.loads(line) for line in lines]
 
     def append(self, result):
         """One more line, on the disk before the next run begins."""

@@ -16,6 +16,7 @@ import minipc as pc
 from experiments import mnist, mnist_results
 from experiments.mnist import PLAN, SETTINGS, Plan
 
+NAME = "ePC, 5 steps of 0.001"
 ROOT = pathlib.Path(__file__).parents[2]
 TINY = Plan(
     depths={2: (1, 2)}, rates=(1e-3, 3e-3), search_seeds=(0,), final_seeds=(1, 2), held_out=100,
@@ -214,6 +215,16 @@ def test_a_layer_that_receives_nothing_has_cosine_zero():
     assert min(cosines[17:]) > 0
 
 
+def test_a_look_at_weights_that_are_not_finite():
+    """It says so, and the log stays readable."""
+    config, net = PLAN.config("final", 4, NAME, 1e-3, 1), mnist.gelu_mlp(4)
+    params = net.init(0, "float32")
+    assert mnist.look(config, net, [{**p, "W": p["W"] * np.float32(1e30)} for p in params], tiny()[:2]) == (
+        None,
+        None,
+    )
+
+
 # The log
 
 
@@ -273,10 +284,11 @@ def test_a_kill_loses_no_run_that_is_done(tmp_path, whole):
     assert without_time(logged(tmp_path)) == without_time(logged(whole))
 
 
-@pytest.mark.parametrize("cut", [1, 40])
+@pytest.mark.parametrize("cut", [1, 40, 5_000])
 def test_half_a_line_is_dropped(tmp_path, whole, cut):
-    """Cut off anywhere, even only its end: that run is done again, the others are kept as they are."""
+    """Cut off anywhere, even only its end or all but its start: that run is done again, the others are kept."""
     content = (whole / "log.jsonl").read_bytes()
+    cut = min(cut, len(content.splitlines()[-1]) - 3)
     (tmp_path / "log.jsonl").write_bytes(content[:-cut])
     assert do(tmp_path) == 0
     lines, before = (tmp_path / "log.jsonl").read_bytes().splitlines(), content.splitlines()
@@ -284,12 +296,18 @@ def test_half_a_line_is_dropped(tmp_path, whole, cut):
     assert without_time([json.loads(lines[-1])]) == without_time([json.loads(before[-1])])
 
 
-def test_a_file_that_is_no_log_is_refused_and_kept(tmp_path, capsys):
-    """A line in the middle that is not JSON is no half-written one."""
-    (tmp_path / "log.jsonl").write_text("notes\nof mine\n")
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("notes\nof mine\n", "line 1"), ("notes", "last line"), ('{"a": 1}\n{"config": ', "line 1")],
+)
+def test_a_file_that_is_no_log_is_refused_and_kept(tmp_path, capsys, text, named):
+    """Only what begins as a line of a log does may be a half-written one."""
+    (tmp_path / "log.jsonl").write_text(text)
     assert do(tmp_path) == 2
-    assert "no log of this command" in capsys.readouterr().err
-    assert (tmp_path / "log.jsonl").read_text() == "notes\nof mine\n"
+    error = capsys.readouterr().err
+    assert "no log of this command" in error
+    assert named in error
+    assert (tmp_path / "log.jsonl").read_text() == text
 
 
 def test_only_picks_runs(tmp_path):
@@ -330,9 +348,6 @@ def searched(name, last, layers=20, **changes):
     """A search whose runs end at these accuracies."""
     pairs = zip(PLAN.rates, last, strict=True)
     return [line(name, "search", rate, 0, [0.99, a], layers=layers, **changes) for rate, a in pairs]
-
-
-NAME = "ePC, 5 steps of 0.001"
 
 
 @pytest.mark.parametrize(
