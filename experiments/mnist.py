@@ -155,15 +155,15 @@ def run(config, split):
     train, judge = data(config, split)
     net, seed = gelu_mlp(config["layers"]), config["seed"]
     start = net.init(seed, "float32")
-    updates = config["epochs"] * -(-len(train[0]) // BATCH)
-    rate = pc.Cosine(config["learning_rate"], updates, warm_up=int(WARM_UP * updates))
+    updates = config["epochs"] * -(-len(train[0]) // config["batch_size"])
+    rate = pc.Cosine(config["learning_rate"], updates, warm_up=int(config["warm_up"] * updates))
     watch, stopped = Watch(net, start, judge), None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             pc.fit(
                 net, start, train, rule=config["rule"], optimizer=pc.Adam(rate), epochs=config["epochs"],
-                batch_size=BATCH, seed=seed, callbacks=[watch], progress=sys.stderr.isatty(), **config["options"],
+                batch_size=config["batch_size"], seed=seed, callbacks=[watch], progress=sys.stderr.isatty(), **config["options"],
             )  # fmt: skip
         except FloatingPointError as error:
             stopped = str(error)

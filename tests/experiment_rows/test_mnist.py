@@ -215,14 +215,13 @@ def test_a_layer_that_receives_nothing_has_cosine_zero():
     assert min(cosines[17:]) > 0
 
 
-def test_a_look_at_weights_that_are_not_finite():
-    """It says so, and the log stays readable."""
-    config, net = PLAN.config("final", 4, NAME, 1e-3, 1), mnist.gelu_mlp(4)
-    params = net.init(0, "float32")
-    assert mnist.look(config, net, [{**p, "W": p["W"] * np.float32(1e30)} for p in params], tiny()[:2]) == (
-        None,
-        None,
-    )
+@pytest.mark.parametrize(("gain", "step"), [(1e30, 0.001), (1, 1e30)])
+def test_a_look_where_something_is_not_finite(gain, step):
+    """The loss, or the gradient after inference alone: it says None, and the log stays readable."""
+    net = mnist.gelu_mlp(4)
+    params = [{**p, "W": p["W"] * np.float32(gain)} for p in net.init(0, "float32")]
+    config = {"rule": "epc", "options": {"inference_steps": 5, "step_size": step}}
+    assert mnist.look(config, net, params, tiny()[:2]) == (None, None)
 
 
 # The log
@@ -387,6 +386,17 @@ def test_no_choice_without_the_whole_search():
     for name, value in others.items():
         other = [{**r, "config": {**r["config"], name: value}} for r in runs]
         assert mnist_results.of_search(MADE, other, 20, NAME).chosen is None, name
+
+
+def test_the_mean_of_several_search_seeds():
+    """One seed alone would choose another rate; a missing seed leaves no choice."""
+    plan = MADE._replace(search_seeds=(0, 7))
+    runs = searched(NAME, [0.5, 0.4, 0.1, 0.1, 0.1])
+    for rate, last in zip(plan.rates, [0.1, 0.4, 0.1, 0.1, 0.1], strict=True):
+        runs.append(line(NAME, "search", rate, 7, [last]))
+    assert mnist_results.of_search(plan, runs, 20, NAME).chosen == 3e-4
+    assert mnist_results.of_search(plan, runs, 20, NAME).accuracy[1e-4] == pytest.approx(0.3)
+    assert mnist_results.of_search(plan, runs[:-1], 20, NAME).chosen is None
 
 
 def cells(text, name, table=0):
