@@ -87,8 +87,8 @@ Chosen in bold; *edge*: it is the smallest or largest rate of the grid, so a bet
 
 EXPECTED = """## What was expected
 
-The criteria were set before the numbers were seen: with four layers ePC is within 0.3 points of backprop, with twenty
-it trains (at most 1 point below backprop) and sPC does not (at least 10 points below).
+The criteria were set before the first final run: with four layers ePC is within 0.3 points of backprop, with twenty it
+trains (at most 1 point below backprop) and sPC does not (at least 10 points below).
 """
 
 
@@ -101,10 +101,9 @@ def markdown(plan, done):
     parts.append(f"{EXPECTED}\n{as_markdown(expected(plan, done))}\n")
     parts.append(SEARCH.format(held_out=plan.held_out))
     for layers in plan.depths:
+        names = [f"{layers} layers", *(f"{rate:g}" for rate in sorted(plan.rates)), "processor time, s"]
         lines = [_search_row(plan, done, layers, name) for name in plan.settings]
-        parts.append(
-            f"{_table([f'{layers} layers', *(f'{rate:g}' for rate in sorted(plan.rates))], lines)}\n"
-        )
+        parts.append(f"{_table(names, lines)}\n")
     lines = [(name, setting.why) for name, setting in plan.settings.items()]
     parts.append(f"## Why these settings of inference\n\n{_table(['rule', 'why'], lines)}\n")
     return "\n".join(parts)

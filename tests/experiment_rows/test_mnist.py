@@ -437,6 +437,15 @@ def test_the_final_table_tells_what_is_missing_and_what_stopped():
     assert cells(mnist_results.markdown(MADE, short), NAME, 1)[2] == "88.50 [88.00..89.00], 1 missing"
 
 
+def test_the_tables_are_tables():
+    """Every row of a table has as many cells as its head; there are five, and one of lines that land."""
+    text = mnist_results.markdown(MADE, a_log())
+    tables = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    assert [len(rows) for rows in tables] == [2 + len(MADE.settings)] * 2 + [3] + [2 + len(MADE.settings)] * 3
+    for rows in tables:
+        assert len({row.count("|") for row in rows}) == 1, rows[0]
+
+
 def test_the_search_table():
     """Every number of the search, its 5 runs of 2 epochs of 2 s; the chosen one in bold, and the edge where it is."""
     text = mnist_results.markdown(MADE, a_log())
