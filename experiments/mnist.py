@@ -46,7 +46,7 @@ SETTINGS = {
     "ePC, 5 steps of 0.001": Setting(
         "epc",
         {"inference_steps": 5, "step_size": 0.001},
-        "published for the deep nets of the ePC paper; so little inference that the gradient is backprop's (ePC.11)",
+        "published for the CIFAR nets of the ePC paper; so little inference that the gradient is backprop's (ePC.11)",
     ),
     "ePC, 5 steps of 0.0001": Setting(
         "epc",

@@ -43,8 +43,9 @@ def of_final(plan, done, layers, name):
 
 
 def _found(done, configs):
-    """The runs of these configurations; a log may hold others."""
-    return [r for config in configs for r in done if r["config"] == config]
+    """The first run of each of these configurations; a log may hold others."""
+    found = (next((r for r in done if r["config"] == config), None) for config in configs)
+    return [r for r in found if r is not None]
 
 
 def score(run):

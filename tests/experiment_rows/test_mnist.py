@@ -437,6 +437,12 @@ def test_the_final_table_tells_what_is_missing_and_what_stopped():
     assert cells(mnist_results.markdown(MADE, short), NAME, 1)[2] == "88.50 [88.00..89.00], 1 missing"
 
 
+def test_a_run_that_is_there_twice_counts_once():
+    """Two commands that share a log may have done the same: the first one stands."""
+    again = [{**r, "accuracy": [0.0]} for r in a_log()]
+    assert mnist_results.markdown(MADE, a_log() + again) == mnist_results.markdown(MADE, a_log())
+
+
 def test_the_tables_are_tables():
     """Every row of a table has as many cells as its head; there are five, and one of lines that land."""
     text = mnist_results.markdown(MADE, a_log())
