@@ -24,7 +24,7 @@ import minipc as pc
 from minipc.checkpoint import versions
 from minipc.files import check_place, json_line, replacing
 
-from .mnist_results import markdown, of_search
+from .mnist_results import markdown, next_lower, of_search
 from .nets import cosine, gelu_mlp, quiet
 
 HERE = pathlib.Path(__file__).parent
@@ -56,7 +56,8 @@ SETTINGS = {
     "ePC, 4 steps of 0.1": Setting(
         "epc",
         {"inference_steps": 4, "step_size": 0.1},
-        "between the two limits with four layers, and a fixed step that deep nets outgrow (row 16); as in row 8",
+        "between the two limits with four layers, and a fixed step that deep nets outgrow (row 16); as in row 8; added "
+        "while the search ran",
     ),
     "ePC, 10 adaptive steps": Setting(
         "epc",
@@ -82,6 +83,7 @@ class Plan(NamedTuple):
     search_seeds, final_seeds : tuples
     held_out : int        the last so many training images judge the search and train nothing in it
     settings : dict       name -> Setting
+    lower : dict          layers -> names of the settings that are run once more, at the next lower rate of the search
     """
 
     depths: dict
@@ -90,6 +92,7 @@ class Plan(NamedTuple):
     final_seeds: tuple
     held_out: int
     settings: dict
+    lower: dict = {}  # noqa: RUF012 - never changed
 
     def config(self, phase, layers, name, rate, seed):
         """What makes a run the run it is, as the log has it; equal ones are not repeated."""
@@ -108,6 +111,8 @@ PLAN = Plan(
     final_seeds=(1, 2, 3),
     held_out=10_000,
     settings=SETTINGS,
+    # added when the final runs had been seen: these trained in the short search, and were lost in the longer final runs
+    lower={20: ("ePC, 5 steps of 0.001", "ePC, 10 adaptive steps")},
 )
 
 
@@ -123,6 +128,15 @@ def final(plan, done):
     for layers in plan.depths:
         for seed, name in itertools.product(plan.final_seeds, plan.settings):
             rate = of_search(plan, done, layers, name).chosen
+            if rate is not None:
+                yield plan.config("final", layers, name, rate, seed)
+
+
+def lower(plan, done):
+    """The final runs one rate lower, of the settings of ``plan.lower``."""
+    for layers, names in plan.lower.items():
+        for seed, name in itertools.product(plan.final_seeds, names):
+            rate = next_lower(plan, done, layers, name)
             if rate is not None:
                 yield plan.config("final", layers, name, rate, seed)
 
@@ -281,6 +295,7 @@ def main(argv=None, plan=PLAN, split=None):
         split = pc.data.mnist() if split is None else split
         work(search(plan), log, split, args.only)
         work(final(plan, log.runs()), log, split, args.only)
+        work(lower(plan, log.runs()), log, split, args.only)
         with replacing(out) as file:
             file.write(markdown(plan, log.runs()).encode())
     except KeyboardInterrupt:

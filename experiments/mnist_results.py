@@ -36,9 +36,15 @@ def of_search(plan, done, layers, name):
     return Search(accuracy, max(accuracy, key=accuracy.get) if complete else None, seconds)
 
 
-def of_final(plan, done, layers, name):
-    """The final runs of a setting that are done, at the rate that was chosen, in the order of the seeds."""
-    rate = of_search(plan, done, layers, name).chosen
+def next_lower(plan, done, layers, name):
+    """The rate of the search below the chosen one; None: not complete, or there is none."""
+    chosen = of_search(plan, done, layers, name).chosen
+    return max((rate for rate in plan.rates if chosen is not None and rate < chosen), default=None)
+
+
+def of_final(plan, done, layers, name, rate=None):
+    """The final runs of a setting that are done, at the rate that was chosen or another, in the order of the seeds."""
+    rate = of_search(plan, done, layers, name).chosen if rate is None else rate
     return _found(done, [plan.config("final", layers, name, rate, seed) for seed in plan.final_seeds])
 
 
@@ -92,6 +98,10 @@ The criteria were set before the first final run: with four layers ePC is within
 trains (at most 1 point below backprop) and sPC does not (at least 10 points below).
 """
 
+LOWER = """Added when the final runs had been seen: these settings trained in the short search, and were lost in the longer runs.
+The same seeds, at the next lower rate of the search; *minus backprop* is against backprop at its own rate.
+"""
+
 READING = """## What the tables say
 
 Written after the runs. (1) ePC with small enough steps is backprop with another name: regime below 0.01, cosine 1, its
@@ -115,6 +125,11 @@ def markdown(plan, done):
     for layers in plan.depths:
         lines = [_final_row(plan, done, layers, name) for name in plan.settings]
         parts.append(f"## {layers} layers\n\n{_table(FINAL, lines)}\n")
+    for layers, names in plan.lower.items():
+        rates = {name: next_lower(plan, done, layers, name) for name in names}
+        rates = {name: rate for name, rate in rates.items() if rate is not None}
+        lines = [_final_row(plan, done, layers, name, rate) for name, rate in rates.items()]
+        parts.append(f"## {layers} layers, one rate lower\n\n{LOWER}\n{_table(FINAL, lines)}\n")
     parts.append(f"{EXPECTED}\n{as_markdown(expected(plan, done))}\n")
     parts += [READING, SEARCH.format(held_out=plan.held_out)]
     for layers in plan.depths:
@@ -158,13 +173,14 @@ def _list(values):
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def _final_row(plan, done, layers, name):
-    """One rule: what the columns say."""
-    runs, rate = of_final(plan, done, layers, name), of_search(plan, done, layers, name).chosen
+def _final_row(plan, done, layers, name, rate=None):
+    """One rule, at the rate that was chosen or another: what the columns say."""
+    rate = of_search(plan, done, layers, name).chosen if rate is None else rate
+    runs = of_final(plan, done, layers, name, rate)
     if not runs:
         return (name, "–" if rate is None else f"{rate:g}", *["–"] * (len(FINAL) - 2))
-    points, missing = minus_backprop(plan, done, layers, name), len(plan.final_seeds) - len(runs)
-    seconds, base = (_seconds(of_final(plan, done, layers, rule)) for rule in (name, "backprop"))
+    points, missing = minus_backprop(plan, done, layers, name, rate), len(plan.final_seeds) - len(runs)
+    seconds, base = _seconds(runs), _seconds(of_final(plan, done, layers, "backprop"))
     return (
         name,
         f"{rate:g}",
@@ -181,11 +197,11 @@ def _final_row(plan, done, layers, name):
     )
 
 
-def minus_backprop(plan, done, layers, name):
-    """Accuracy minus backprop's, in points, of every seed that both have."""
+def minus_backprop(plan, done, layers, name, rate=None):
+    """Accuracy minus backprop's (at its own rate), in points, of every seed that both have."""
     mine, base = (
-        {r["config"]["seed"]: score(r) for r in of_final(plan, done, layers, rule)}
-        for rule in (name, "backprop")
+        {r["config"]["seed"]: score(r) for r in runs}
+        for runs in (of_final(plan, done, layers, name, rate), of_final(plan, done, layers, "backprop"))
     )
     return [100 * (mine[seed] - base[seed]) for seed in plan.final_seeds if seed in mine and seed in base]
 

@@ -331,7 +331,7 @@ def test_a_place_that_is_not_there_is_wrong_usage(tmp_path, option, capsys):
 
 # The choice and the tables
 
-MADE = PLAN._replace(rates=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2))
+MADE = PLAN._replace(rates=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2), lower={})
 
 
 def line(name, phase, rate, seed, accuracy, stopped=None, layers=20, seconds=2.0):
@@ -365,6 +365,23 @@ def test_the_choice(last, chosen):
     runs = searched(NAME, last)
     for order in (runs, runs[::-1]):
         assert mnist_results.of_search(MADE, order, 20, NAME).chosen == chosen
+
+
+def test_one_rate_lower():
+    """The next one of the grid, with the seeds of the final runs; nothing before the search, nor below its end."""
+    plan = MADE._replace(lower={20: (NAME,)})
+    runs = searched(NAME, [0.1, 0.2, 0.5, 0.4, 0.3])
+    assert [(c["learning_rate"], c["seed"], c["phase"]) for c in mnist.lower(plan, runs)] == [
+        (3e-4, seed, "final") for seed in plan.final_seeds
+    ]
+    assert list(mnist.lower(plan, runs[:-1])) == []
+    assert list(mnist.lower(plan, searched(NAME, [0.5, 0.2, 0.1, 0.1, 0.1]))) == []
+    runs += [line(NAME, "final", 3e-4, seed, [0.8]) for seed in plan.final_seeds]
+    runs += searched("backprop", [0.1, 0.2, 0.9, 0.4, 0.3])
+    runs += [line("backprop", "final", 1e-3, seed, [0.9]) for seed in plan.final_seeds]
+    section = mnist_results.markdown(plan, runs).partition("one rate lower")[2].partition("##")[0]
+    assert f"| {NAME} | 0.0003 | 80.00 [80.00..80.00] | -10.00 [-10.00..-10.00] |" in section
+    assert mnist_results.of_final(plan, runs, 20, NAME) == []  # they are none of the chosen rate
 
 
 def test_a_run_that_stopped_counts_as_chance():
@@ -490,8 +507,9 @@ def test_the_results_are_those_of_the_log():
     """Both files are in the repository; the log has every planned run, and no run twice."""
     log = mnist.Log(mnist.HERE / "mnist.jsonl")
     done = log.runs()
-    configs, planned = [r["config"] for r in done], [*mnist.search(PLAN), *mnist.final(PLAN, done)]
-    assert len(planned) == 84 + 42
+    configs = [r["config"] for r in done]
+    planned = [*mnist.search(PLAN), *mnist.final(PLAN, done), *mnist.lower(PLAN, done)]
+    assert len(planned) == 84 + 42 + 6
     assert all(configs.count(config) == 1 for config in planned)
     assert (mnist.HERE / "MNIST.md").read_text(encoding="utf-8") == mnist_results.markdown(PLAN, done)
     assert log.path.stat().st_size < 200_000
