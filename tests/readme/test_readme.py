@@ -116,3 +116,31 @@ def test_the_training_run_prints_what_stands_below_it(tmp_path, monkeypatch, cap
             assert abs(float(now) - expected) <= 0.02 * abs(expected) or expected < 0.2  # seconds
     assert (tmp_path / "digits.npz").exists()
     assert (tmp_path / "digits.jsonl").exists()
+
+
+def test_the_mnist_table_holds_the_results():
+    """Every cell stands in the file that the experiment wrote, in the row of its rule."""
+    results = (ROOT / "experiments" / "MNIST.md").read_text(encoding="utf-8")
+    section = README.partition("\n## All of MNIST\n")[2].partition("\n## ")[0]
+    heads = ("4 layers", "20 layers", "20 layers, one rate lower")
+    parts = [results.partition(f"\n## {head}\n")[2].partition("\n## ")[0] for head in heads]
+    table = [re.split(r" *\| *", line.strip("| ")) for line in section.splitlines() if line.startswith("| ")][
+        1:
+    ]
+    rules = [row.split(" | ")[0].strip("| ") for row in parts[0].splitlines() if row.startswith("| ")][2:]
+    assert [row[0] for row in table] == rules
+    for rule, *accuracies, times in table:
+        for part, accuracy in zip(parts, accuracies, strict=True):
+            found = next(
+                (row.split(" | ") for row in part.splitlines() if row.startswith(f"| {rule} |")), None
+            )
+            if accuracy == "all three overflow":
+                assert "3 not finite" in found[2]
+            elif accuracy:
+                assert found[2] == accuracy
+            else:
+                assert found is None
+        assert times == "; ".join(
+            next(row.split(" | ")[8] for row in part.splitlines() if row.startswith(f"| {rule} |"))
+            for part in parts[:2]
+        )
