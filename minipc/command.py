@@ -332,6 +332,12 @@ def _files(args):
     path = args.checkpoint or args.resume
     if path is None:
         path = _new_name(f"{args.task}-{args.rule}-seed{args.seed}-{time.strftime('%Y%m%d-%H%M%S')}")
+    elif past is None:
+        for file in (pathlib.Path(path), pathlib.Path(path).with_suffix(".jsonl")):
+            if file.exists():
+                raise FileExistsError(
+                    f"{file} is there already: continue it with --resume, or choose another name"
+                )
     path = pathlib.Path(path)
     return path, Log(path.with_suffix(".jsonl"), past)
 

@@ -51,7 +51,8 @@ def _flush_folder(folder):
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            os.fsync(handle)
+            with contextlib.suppress(OSError):  # some file systems have no such thing
+                os.fsync(handle)
         finally:
             os.close(handle)
 

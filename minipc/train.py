@@ -120,7 +120,7 @@ def fit(
     early_stopping : EarlyStopping          the parameters of the best epoch are returned, also if it never stops
     callbacks : list of callables           ``f(epoch, params, history)`` after every epoch, which counts from 1; one
                                             that returns True stops the run
-    checkpoint : path, optional             written after every epoch and on Ctrl-C
+    checkpoint : path, optional             written after every epoch and on Ctrl-C; without ``resume`` a new file
     checkpoint_every : int, optional        also after so many batches
     resume : path, optional                 go on where this checkpoint stands; ``params`` is only looked at for its
                                             structure, and everything but ``epochs`` and ``callbacks`` must be as it was
@@ -137,6 +137,7 @@ def fit(
     Raises
     ------
     ValueError, TypeError                   bad data, options that the rule does not take, a checkpoint of another run
+    FileExistsError, FileNotFoundError      ``checkpoint`` is there, and nothing is resumed; a file or folder is not there
     FloatingPointError                      a loss or gradient is not finite; says when and in which block
     Interrupted                             Ctrl-C, a KeyboardInterrupt; carries ``params`` and ``history``
     CheckpointError                         the checkpoint cannot be written, an OSError; carries them, too
@@ -154,7 +155,7 @@ def fit(
     check_count("batch_size", batch_size, least=1)
     check_optimizer("optimizer", optimizer)
     _check_callbacks(callbacks)
-    _check_checkpoint(checkpoint, checkpoint_every)
+    _check_checkpoint(checkpoint, checkpoint_every, resume)
     check_params(net, params)
     batches = as_batches("data", net, params, data)
     held_out = None if validation is None else as_batches("validation", net, params, validation)
@@ -342,13 +343,15 @@ def _check_callbacks(callbacks):
         raise TypeError(f"callbacks must be a list of functions f(epoch, params, history), got {callbacks!r}")
 
 
-def _check_checkpoint(checkpoint, every):
+def _check_checkpoint(checkpoint, every, resume):
     if every is not None:
         check_count("checkpoint_every", every, least=1)
         if checkpoint is None:
             raise ValueError("checkpoint_every needs checkpoint, the file to write")
-    if checkpoint is not None:
-        check_place(checkpoint)
+    if checkpoint is not None and check_place(checkpoint).exists() and resume is None:
+        raise FileExistsError(
+            f"{checkpoint} is there already: go on with resume={str(checkpoint)!r}, or remove it"
+        )
 
 
 def _resumed(path, start, config):

@@ -377,6 +377,22 @@ def test_other_settings_than_those_of_the_checkpoint_are_named(capsys):
         assert before == (pathlib.Path("a.npz").read_bytes(), pathlib.Path("a.jsonl").read_bytes())
 
 
+@pytest.mark.parametrize("kept", ["a.npz", "a.jsonl"])
+def test_files_of_an_earlier_run_are_not_overwritten(kept, capsys):
+    """Neither the checkpoint nor its log."""
+    run("digits", "--rule", "epc", "--checkpoint", "a.npz", *SHORT)
+    for name in {"a.npz", "a.jsonl"} - {kept}:
+        pathlib.Path(name).unlink()
+    before = pathlib.Path(kept).read_bytes()
+    run("digits", "--rule", "epc", "--checkpoint", "a.npz", *SHORT, status=2)
+    assert (
+        f"{kept} is there already: continue it with --resume, or choose another name"
+        in capsys.readouterr().err
+    )
+    assert pathlib.Path(kept).read_bytes() == before
+    assert len(list(pathlib.Path().iterdir())) == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"no archive", "network"])
 def test_a_file_that_is_no_checkpoint(content, capsys):
     """Empty, something else, a saved network."""

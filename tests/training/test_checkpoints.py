@@ -194,6 +194,16 @@ def test_a_run_may_be_resumed_from_and_written_to_the_same_file(whole, tmp_path)
     same(fit(rule=epc(), checkpoint=file, resume=file), whole)
 
 
+def test_the_checkpoint_of_an_earlier_run_is_not_overwritten_by_mistake(tmp_path):
+    """Somebody forgot ``resume``: days of work are not replaced by the first epoch of a new run."""
+    file = tmp_path / "run.npz"
+    fit(epochs=2, checkpoint=file)
+    before = file.read_bytes()
+    with pytest.raises(FileExistsError, match=r"run\.npz is there already: go on with resume='.*run\.npz'"):
+        fit(checkpoint=file)
+    assert file.read_bytes() == before
+
+
 def test_an_early_stopped_run_stays_stopped(tmp_path):
     """The decision stands in the history; the best parameters in the file."""
     options = {
