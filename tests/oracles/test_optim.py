@@ -147,7 +147,9 @@ def test_any_schedule_is_its_equation(schedule, t):
     actual, expected = schedule(t), rate(schedule, t)
     assert isinstance(actual, float)
     assert 0 <= actual
-    assert abs(actual - expected) <= 1e-12 * rate(schedule, 4)
+    assert abs(actual - expected) <= 1e-12 * (
+        schedule.start if isinstance(schedule, pc.StepDecay) else schedule.peak
+    )
 
 
 # ---------------------------------------------------------------------- schedules
