@@ -35,6 +35,7 @@ FILES = {
         sha256,
         member=f"{FOLDER}/{name}",
         packed=ARCHIVE,
+        length=170_052_171,
     )
     for name, sha256 in BATCHES.items()
 }

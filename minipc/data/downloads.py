@@ -29,6 +29,7 @@ class Remote(NamedTuple):
     member : str or None    the file inside the zip or tar at ``url``; the archive is accepted in ``folder``, too
     packed : str or None    sha256 of the file at ``url`` as it comes, looked at after a download
     md5 : str or None       of the unpacked bytes, where no sha256 of them is public
+    length : int or None    bytes of the archive at ``url``; a download that is longer is stopped
     """
 
     folder: str
@@ -39,6 +40,7 @@ class Remote(NamedTuple):
     member: str | None = None
     packed: str | None = None
     md5: str | None = None
+    length: int | None = None
 
 
 def content(remote) -> bytes:
@@ -134,7 +136,7 @@ def _into(cache, remote):
     folder.mkdir(parents=True, exist_ok=True)
 
     def download(url, output, _):
-        transfer.fetch(url, part, None if remote.member else remote.size + remote.size // 100 + 1024)
+        transfer.fetch(url, part, remote.length if remote.member else remote.size + remote.size // 100 + 1024)
         os.replace(part, output)
 
     store = pooch.create(folder, "", registry={name: remote.packed}, urls={name: remote.url})

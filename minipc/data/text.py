@@ -44,7 +44,8 @@ TATOEBA = Remote(
     f"{GITHUB}/modelexlab/data/adddaf33ac35572bcfeb421efec29435e7ea9332/fra-eng.zip",
     11669748,
     "0bb85dbaa1c896844649094d7eaf2e34bee34e84fe362b26ce7e8f2e12aae104",
-    "fra-eng/fra.txt",
+    member="fra-eng/fra.txt",
+    length=3_424_571,
 )
 
 

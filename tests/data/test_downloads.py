@@ -186,6 +186,13 @@ REFUSED = {  # plan, change of the file, error, message, requests
         1,
     ),
     "too much": ([act.instead(bytes(300_000))], {}, ValueError, "http.*longer than the .* bytes", 1),
+    "too much for this archive": (
+        [act.instead(bytes(300_000))],
+        {"member": "x", "length": 1000},
+        ValueError,
+        "http.*longer than the 1000 bytes",
+        1,
+    ),
     "packed otherwise": ([], {"packed": "0" * 64}, ValueError, "http.*x.gz.*expected 0{64} but got", 1),
     "another md5": ([], {"sha256": None, "md5": "0" * 32}, ValueError, "must have the md5 0{32}, got", 1),
     "404": ([act.status(404)], {}, ConnectionError, "cannot download http.*404", 1),
