@@ -44,6 +44,7 @@ def _styled(draw):
     """Run a drawing function under the house style."""
 
     def styled(*args, **options):
+        need_matplotlib()
         from matplotlib import rc_context
 
         with rc_context(STYLE):

@@ -1,5 +1,7 @@
 """The picture of a history shows its numbers: every curve, every epoch, named."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,13 @@ def test_one_history_alone():
     (axes,) = plotting.history({"loss": np.array([1.0, 0.0]), "seconds": np.ones(2)}).axes
     assert axes.get_yscale() == "linear"
     assert np.array_equal(axes.get_lines()[0].get_ydata(), [1.0, 0.0])
+
+
+def test_without_matplotlib_it_says_what_to_install(monkeypatch):
+    """The package itself needs NumPy alone."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # an import then fails
+    with pytest.raises(ImportError, match=r'pictures need matplotlib: pip install "minipc\[tour\]"'):
+        plotting.history({"loss": [1.0]})
 
 
 @pytest.mark.parametrize(
