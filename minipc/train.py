@@ -21,6 +21,7 @@ from .files import check_place, remove_parts
 from .metrics import accuracy as accuracy_metric
 from .metrics import find_metrics
 from .network import check_loss
+from .progress import bar
 from .rules import check_rule_options, find_rule
 from .variants import incremental
 
@@ -171,19 +172,19 @@ def fit(
     if checkpoint is not None:
         remove_parts(checkpoint)
     count = -(-N // batch_size)
-    with _bar(epochs * count, run.epoch * count + run.batch, progress) as bar:
+    with bar(progress, total=epochs * count, initial=run.epoch * count + run.batch, unit="batch") as shown:
         try:
             while run.epoch < epochs and not (early_stopping and early_stopping.stops(run.history)):
                 order = rng.permutation(N)
                 while run.batch < count:
                     run = _next_batch(now, run, order[run.batch * batch_size : (run.batch + 1) * batch_size])
-                    bar.update()
+                    shown.update()
                     if checkpoint_every and run.batch % checkpoint_every == 0 and run.batch < count:
                         _save(checkpoint, run, config)
                 run = _next_epoch(now, run, rng)
                 _save(checkpoint, run, config)
                 history = _as_arrays(run.history)
-                bar.set_postfix({name: f"{values[-1]:.4g}" for name, values in history.items()})
+                shown.set_postfix({name: f"{values[-1]:.4g}" for name, values in history.items()})
                 answers = [callback(run.epoch, run.params, history) for callback in callbacks]
                 if any(answers):
                     break
@@ -402,29 +403,3 @@ def _check_finite(net, params, batch, g):
     raise FloatingPointError(
         f"the loss is finite, but the gradient of {symbol} of block {l} ({net.blocks[l - 1].formula}) is not"
     )
-
-
-class _Silent:
-    """A progress bar that shows nothing."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def update(self):
-        pass
-
-    def set_postfix(self, _):
-        pass
-
-
-def _bar(total, done, progress):
-    if progress:
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            return _Silent()
-        return tqdm(total=total, initial=done, unit="batch", leave=False)
-    return _Silent()

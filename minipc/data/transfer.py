@@ -5,6 +5,8 @@ import os
 import re
 import time
 
+from ..progress import bar
+
 TIMEOUT = 30  # seconds without a byte
 TRIES = 3  # in a row that bring nothing new
 PAUSE = 1.0  # seconds before another one
@@ -61,11 +63,12 @@ def _transfer(url, path, limit):
         if begin > have:
             path.unlink()
             return False
-        with open(path, "r+b" if begin else "wb") as file, _bar(path.stem, begin, total) as bar:
+        options = {"desc": path.stem, "initial": begin, "total": total, "unit": "B", "unit_scale": True}
+        with open(path, "r+b" if begin else "wb") as file, bar(**options) as shown:
             file.truncate(file.seek(begin))
             for chunk in answer.raw.stream(CHUNK, decode_content=False):  # the file itself, packed as it is
                 file.write(chunk)
-                bar.update(len(chunk))
+                shown.update(len(chunk))
                 if limit is not None and file.tell() > limit:
                     raise ValueError(f"it is longer than the {limit} bytes that it can have at most")
             return total is None or file.tell() == total
@@ -83,24 +86,6 @@ def _place(answer):
 
 def _size(path):
     return path.stat().st_size if path.exists() else 0
-
-
-def _bar(name, begin, total):
-    try:
-        from tqdm import tqdm
-    except ImportError:
-        return _Silent()
-    return tqdm(desc=name, initial=begin, total=total, unit="B", unit_scale=True, leave=False)
-
-
-class _Silent(contextlib.nullcontext):
-    """The bar where there is no tqdm."""
-
-    def __enter__(self):
-        return self
-
-    def update(self, _):
-        pass
 
 
 @contextlib.contextmanager

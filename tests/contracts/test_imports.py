@@ -16,12 +16,14 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "arguments": 1,
     "functions": 1,
     "schedules": 2,
+    "progress": 0,
     "containers": 1,
-    **dict.fromkeys(["about", "packing", "transfer"], 0),
-    "downloads": 1,
-    **dict.fromkeys(["idx", "cifar", "text", "generators", "dynamics", "words"], 2),
-    "series": 3,  # decodes as text does
-    "data": 4,
+    **dict.fromkeys(["about", "packing"], 0),
+    "transfer": 1,
+    "downloads": 2,
+    **dict.fromkeys(["idx", "cifar", "text", "generators", "dynamics", "words"], 3),
+    "series": 4,  # decodes as text does
+    "data": 5,
     "blocks": 2,
     **dict.fromkeys(["convolution", "normalisation", "fast"], 3),
     "residual": 4,
@@ -71,7 +73,7 @@ ALGORITHMS = (
 MAY_IMPORT = {
     "matplotlib": {"plotting"},
     "num2words": {"words"},
-    "tqdm": {"train", "transfer"},
+    "tqdm": {"progress"},
     "pooch": {"downloads"},
     "requests": {"transfer"},  # with urllib3, it comes with pooch
     "urllib3": {"transfer"},

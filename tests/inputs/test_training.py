@@ -212,7 +212,7 @@ def pickled(path):
     """An array of objects among the others."""
     good(path)
     with zipfile.ZipFile(path, "a") as archive, archive.open("history.trap.npy", "w") as file:
-        np.lib.format.write_array(file, np.array([Trap()], dtype=object), allow_pickle=True)
+        np.lib.format.write_array(file, np.array([Trap()], dtype=object))
 
 
 def a_network(path):
