@@ -77,8 +77,11 @@ def save_checkpoint(path, run, config):
         arrays |= {f"best.{name}": value for name, value in _flat(run.best)}
     arrays |= {f"state.{i}": np.asarray(to_numpy(leaf)) for i, leaf in enumerate(leaves(run.state))}
     arrays |= {f"history.{name}": np.array(values) for name, values in run.history.items()}
-    for name in ("losses", "energies"):  # of a batch that was not completed nothing counts
-        arrays |= {f"{name}.{i}": to_numpy(v) for i, v in enumerate(getattr(run, name)[: run.batch])}
+    # of a batch that was not completed nothing counts
+    measured = {
+        name: [to_numpy(v) for v in getattr(run, name)[: run.batch]] for name in ("losses", "energies")
+    }
+    arrays |= {name: np.concatenate(parts) for name, parts in measured.items() if parts}
     header = {
         "format": FORMAT,
         "config": config,
@@ -88,6 +91,7 @@ def save_checkpoint(path, run, config):
         "batch": run.batch,
         "seconds": run.seconds,
         "blocks": len(run.params),
+        "sizes": {name: [len(part) for part in parts] for name, parts in measured.items()},
     }
     with replacing(path) as file:
         np.savez(file, header=np.array(json.dumps(header)), **arrays)
@@ -127,8 +131,8 @@ def load_checkpoint(path) -> Checkpoint:
             generator=_as_states(header["generator"]),
             epoch=header["epoch"],
             batch=header["batch"],
-            losses=_numbered(arrays, "losses"),
-            energies=_numbered(arrays, "energies"),
+            losses=_split(arrays, header, "losses"),
+            energies=_split(arrays, header, "energies"),
             seconds=header["seconds"],
             history={name: values.tolist() for name, values in _part(arrays, "history").items()},
             best=best if _part(arrays, "best") else None,
@@ -176,6 +180,12 @@ def _part(arrays, first):
 def _numbered(arrays, first):
     part = _part(arrays, first)
     return [part[str(i)] for i in range(len(part))]
+
+
+def _split(arrays, header, name):
+    """The losses or energies of each batch, which stand in one array in the file."""
+    sizes = header["sizes"][name]
+    return np.split(arrays[name], np.cumsum(sizes)[:-1]) if sizes else []
 
 
 def leaves(tree):
