@@ -8,17 +8,20 @@
 (4, 3)
 """
 
-from . import backprop, check, dag, data, epc, plotting, spc, variants
+from . import backprop, bptt, check, dag, data, epc, plotting, spc, variants
 from .architectures import mupc
 from .backend import as_backend, gpu_available, to_numpy
 from .blocks import Dense, Embedding, Flatten
+from .cells import GRU, LSTM, RNN
 from .checkpoint import load_checkpoint
 from .convolution import AvgPool2d, Conv2d, MaxPool2d
 from .dag import Dag
+from .diagonal import ELSTM, LRU, RTU
 from .inference import InferenceWarning
 from .network import Gradient, Network
 from .normalisation import BatchNorm2d, LayerNorm, freeze_statistics
 from .optim import SGD, Adam, AdamW, ByBlock, Clip, RMSprop
+from .recurrent import RecurrentNetwork
 from .residual import Residual
 from .rules import RULES
 from .schedules import Cosine, StepDecay, WarmUp
@@ -27,6 +30,12 @@ from .train import CheckpointError, EarlyStopping, Interrupted, accuracy, evalua
 __version__ = "0.3.0"
 
 __all__ = [
+    "ELSTM",
+    "GRU",
+    "LRU",
+    "LSTM",
+    "RNN",
+    "RTU",
     "RULES",
     "SGD",
     "Adam",
@@ -50,12 +59,14 @@ __all__ = [
     "MaxPool2d",
     "Network",
     "RMSprop",
+    "RecurrentNetwork",
     "Residual",
     "StepDecay",
     "WarmUp",
     "accuracy",
     "as_backend",
     "backprop",
+    "bptt",
     "check",
     "dag",
     "data",

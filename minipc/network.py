@@ -14,7 +14,7 @@ from .arguments import check_count, check_params, check_word, float_dtype, gener
 from .backend import Array, array_module, to_numpy
 from .files import replacing
 from .functions import LOSSES
-from .registry import BLOCKS, build
+from .registry import BLOCKS, CELLS, build
 
 FORMAT = 2  # of the files that Network.save writes
 
@@ -35,6 +35,9 @@ class Gradient(NamedTuple):
     curvature : (B,)                 ePC: the largest curvature met, on which ``regime`` is based
     step_size : (B,)                 ePC: the last step of each sample
     recording : Recording            energies, errors and states on the way, if asked for
+    final : list                     recurrent nets: state (B, N) of every cell after the last step
+    initial : list                   BPTT: dLoss/dh_0 (B, N) of every cell; of a complex state dLoss/dRe + i dLoss/dIm
+    carry : State                    RTRL: states and influence, to go on with the next stretch of time
     """
 
     grads: list
@@ -47,6 +50,9 @@ class Gradient(NamedTuple):
     curvature: Array = None
     step_size: Array = None
     recording: tuple = None
+    final: list = None
+    initial: list = None
+    carry: tuple = None
 
 
 class Network:
@@ -78,14 +84,17 @@ class Network:
     (4, 2)
     """
 
+    known = BLOCKS
+
     def __init__(self, blocks, loss="mse", input_shape=None):
         if not isinstance(blocks, list | tuple):
             raise TypeError(f"blocks must be a list of blocks, got {type(blocks).__name__}")
         if not blocks:
             raise ValueError("a network needs at least one block, got an empty list")
         for l, block in enumerate(blocks, start=1):
-            if type(block).__name__ not in BLOCKS:
-                raise TypeError(f"block {l} must be a block ({', '.join(BLOCKS)}), got {block!r}")
+            if type(block).__name__ not in self.known:
+                hint = " (a recurrent cell: take RecurrentNetwork)" if type(block).__name__ in CELLS else ""
+                raise TypeError(f"block {l} must be a block ({', '.join(self.known)}), got {block!r}{hint}")
             if l > 1 and getattr(block, "integer_input", False):
                 raise ValueError(f"block {l} takes integers, so it must be the first block; got {block!r}")
         check_word("loss", loss, LOSSES)

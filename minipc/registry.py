@@ -1,12 +1,15 @@
-"""Every block by its name, and how a saved one is built again."""
+"""Every block and recurrent cell by its name, and how a saved one is built again."""
 
 from .blocks import Dense, Embedding, Flatten
+from .cells import GRU, LSTM, RNN
 from .convolution import AvgPool2d, Conv2d, MaxPool2d
+from .diagonal import ELSTM, LRU, RTU
 from .normalisation import BatchNorm2d, LayerNorm
 from .residual import Residual
 
 _ALL = (Dense, Conv2d, MaxPool2d, AvgPool2d, Flatten, Embedding, Residual, LayerNorm, BatchNorm2d)
 BLOCKS = {block.__name__: block for block in _ALL}
+CELLS = {cell.__name__: cell for cell in (RNN, GRU, LSTM, ELSTM, LRU, RTU)}
 
 
 def build(name, config):
@@ -22,4 +25,4 @@ def build(name, config):
     """
     if "blocks" in config:
         config = {**config, "blocks": [build(*inner) for inner in config["blocks"]]}
-    return BLOCKS[name](**config)
+    return {**BLOCKS, **CELLS}[name](**config)
