@@ -8,7 +8,7 @@
 (4, 3)
 """
 
-from . import backprop, bptt, check, dag, data, epc, plotting, spc, variants
+from . import backprop, bptt, check, dag, data, epc, influence, plotting, rtrl, spc, variants
 from .architectures import mupc
 from .backend import as_backend, gpu_available, to_numpy
 from .blocks import Dense, Embedding, Flatten
@@ -75,9 +75,11 @@ __all__ = [
     "fit",
     "freeze_statistics",
     "gpu_available",
+    "influence",
     "load_checkpoint",
     "mupc",
     "plotting",
+    "rtrl",
     "spc",
     "to_numpy",
     "variants",

@@ -174,6 +174,17 @@ class Dense:
             del grads["b"]
         return down, grads
 
+    def pull_rows(self, p, tape, v):
+        """Pull many vectors back through each sample, ``v (B, rows, n_out)``, and give parameters' gradients a sample.
+
+        Returns ``J^T v (B, rows, n_in)`` and what meets in them: credit at the rows of W and b, ``(B, rows, n_out)``.
+        """
+        if self.form == "post":
+            back = v if self.activation == "identity" else v * self._slope(tape)[:, None]
+            return self._scaled(back @ p["W"]), back  # (BP.2)
+        down = self._scaled(v @ p["W"])
+        return (down if self.activation == "identity" else down * self._slope(tape)[:, None]), v  # (BP.2)
+
     def jvp(self, p, tape, s_dot, p_dot=None):
         """Push tangents forward, Eq. (JVP.1); ``s_dot (B, n_in)``, ``p_dot`` like ``p`` -> (B, n_out)."""
         if self.form == "post":
@@ -199,7 +210,11 @@ class Dense:
         """``phi'(a) * v``: the same factor on the way down and on the way up, because phi is elementwise."""
         if self.activation == "identity":
             return v
-        return v * ACTIVATIONS[self.activation].dphi(tape.a, tape.r)
+        return v * self._slope(tape)
+
+    def _slope(self, tape):
+        """phi'(a)."""
+        return ACTIVATIONS[self.activation].dphi(tape.a, tape.r)
 
 
 def up_through(W, s):

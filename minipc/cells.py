@@ -31,6 +31,7 @@ All cells work on whole stretches of time: ``scan`` runs T steps, ``sweep`` runs
 stretch of length one. Vectors that come back may carry an axis of rows, ``(B, rows, N)``: many at once.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
@@ -134,13 +135,17 @@ class Cell:
         """What the next block sees; ``(T, B, N), (T, B, m) -> (T, B, n_out)``."""
         return after[..., : self.n_out]
 
-    def output_vjp(self, p, tape, v):
-        """``v (T, B, [rows,] n_out)`` at the output -> at the state (None: only the first part), at the input, and
-        the gradients of the output's own parameters."""
-        return v, None, {}
+    @property
+    def output_shapes(self) -> dict:
+        """Shapes of the parameters that stand between state and output: none, but for the LRU."""
+        return {}
 
-    def output_rows(self, p, tape, v):
-        """The gradients of the output's own parameters, per sample and row: dict of ``(B, rows, *shape)``."""
+    def output_pull(self, p, v):
+        """Credit ``v (T, B, [rows,] n_out)`` at the output: at the state, and directly at the input (None: nothing)."""
+        return v, None
+
+    def output_gradients(self, p, tape, v):
+        """Gradients of the output's parameters, sums over batch and time."""
         return {}
 
     # ------------------------------------------------------------------ the initial state
@@ -313,6 +318,105 @@ class GatedCell(Cell):
     def pull_input(self, p, tape, swept):
         """Credit at the input of every step, ``(T, B, [rows,] m)``."""
         return swept.credit[1][-1] @ p["U"]
+
+    # ------------------------------------------------------------------ influence, see minipc.influence
+    @property
+    def state_columns(self) -> dict:
+        """Columns of the influence: every group as ``[W U b]``, rows after rows, then h0."""
+        widths = {"W": self.n, "U": self.n_in, "b": 1}
+        groups = {
+            "".join(names): (self.gates * self.n, sum(widths[name] for name in names)) for names in self.grouped
+        }
+        return {**groups, **self._initial_shapes}
+
+    def start_influence(self, B, like):
+        """M_0 ``(B, N, P)``: zero, and one for a learned initial state, Eq. (RTRL.1)."""
+        xp, N = array_module(like), self.state_size
+        width = sum(math.prod(shape) for shape in self.state_columns.values())
+        M = xp.zeros((B, N, width), like.dtype)
+        if self.learn_h0:
+            M[:, :, -N:] = xp.eye(N, dtype=like.dtype)
+        return M
+
+    def advance_influence(self, M, p, local):
+        """J M + Mbar, Eq. (RTRL.1), one step: a product for each sample, and Mbar only where it is not zero."""
+        new, at, n = self.times_jacobian(p, local, M), 0, self.n
+        unit = array_module(M).arange(n)
+        for _, E, z in local.groups:
+            width = z.shape[-1]
+            block = new[:, :, at : at + self.gates * n * width].reshape(
+                len(M), self.parts, n, self.gates, n, width
+            )
+            for s in range(self.parts):
+                for gate in range(self.gates):  # (RNN.5): pre-activation i moves unit i alone
+                    block[:, s, unit, gate, unit] += E[0, :, s, gate, :, None] * z[0, :, None]
+            at += self.gates * n * width
+        return new
+
+    def times_jacobian(self, p, local, X):
+        """J X of one step, ``(B, N, P)``: a product through the weights, and what passes beside them."""
+        xp, n, (B, N) = array_module(X), self.n, X.shape[:2]
+        E = local.groups[0].E[0]
+        if self.parts == self.gates == 1:
+            J = E.reshape(B, n, 1) * p["W"]
+        else:
+            J = xp.einsum("bsgk,gkj->bskj", E, p["W"].reshape(self.gates, n, n)).reshape(B, N, n)
+        if local.slope is not None:
+            J = J * local.slope[0][:, None]
+        direct = local.direct[0]
+        if direct is not None:  # only in cells of one part: on the diagonal of J
+            unit = xp.arange(n)
+            J[:, unit, unit] += direct if is_number(direct) else direct[0, :, 0]  # (RNN.4), (GRU.3)
+        new = J @ X[:, :n]
+        for part in range(1, self.parts):  # (LSTM.3)
+            new += local.direct[part][0].reshape(B, N, 1) * xp.tile(X[:, part * n :][:, :n], (1, self.parts, 1))
+        return new
+
+    def input_jacobian(self, p, local):
+        """G = dh_t/du_t of one step, ``(B, N, m)``."""
+        xp, E = array_module(p["U"]), local.groups[-1].E[0]
+        G = xp.einsum("bsgk,gkj->bskj", E, p["U"].reshape(self.gates, self.n, self.n_in))
+        return G.reshape(len(E), self.state_size, self.n_in)
+
+    def carry_influence(self, M, tape, swept):
+        """M after the steps of a tape, from a sweep of unit rows, Eq. (HYB.2)."""
+        new = swept.start @ M
+        new += self.rows_to_columns(None, tape, swept)
+        return new
+
+    def rows_to_columns(self, p, tape, swept):
+        """What the steps of a tape add to the influence on the rows of a sweep, ``(B, rows, P)``."""
+        found = [value.reshape(*value.shape[:2], -1) for value in self.group_rows(tape, swept)]
+        if self.learn_h0:
+            found.append(swept.reset)
+        return found[0] if len(found) == 1 else array_module(found[0]).concatenate(found, axis=-1)
+
+    def push_output(self, p, X, V):
+        """Columns at the state to columns at the output, ``(B, N, P) -> (B, n_out, P)``."""
+        return X[:, : self.n_out]
+
+    def push_own(self, p, M):
+        """The same for the cell's own influence."""
+        return M[:, : self.n_out]
+
+    def push_rows(self, v, M, p):
+        """Rows of credit at the state times the own influence, ``(B, rows, N) -> (B, rows, P)``."""
+        return v @ M
+
+    def from_columns(self, found):
+        """Columns by group -> gradients by name."""
+        grads = {}
+        for names in self.grouped:
+            grads |= self._split(names, found["".join(names)])
+        return {name: (found if name == "h0" else grads)[name] for name in self.shapes}
+
+    def unpack(self, vector):
+        """A vector of all columns -> gradients by name."""
+        found, at = {}, 0
+        for name, shape in self.state_columns.items():
+            found[name] = vector[at : at + math.prod(shape)].reshape(shape)
+            at += math.prod(shape)
+        return self.from_columns(found)
 
     def _split(self, names, both):
         """``[W U b]`` (..., gates n, n_z) into its parts."""

@@ -128,9 +128,37 @@ class DiagonalCell(Cell):
         """Parameter gradients of every sample and row, sums over time: dict of ``(B, rows, *shape)``."""
         return self.to_parameters(p, self.contracted(tape, swept, per_sample=True))
 
+    def terms(self, p):
+        """Every parameter's derivative in those of the traces: name -> list of (trace, factor (n,), None for one)."""
+        return {name: [(name, None)] for name in self.traced}
+
+    def _combined(self, terms, values):
+        """The sum of some traces, or of what they gave, with their factors."""
+        total = 0
+        for name, factor in terms:
+            if factor is not None:
+                factor = factor[:, None] if name in self.on_input else factor
+            total = total + (values[name] if factor is None else values[name] * factor)
+        return total
+
     def to_parameters(self, p, c):
-        """From what the traces give to the parameters' gradients; here they are the same."""
-        return c
+        """From what the traces give, ``(..., n[, m])``, to the gradients of the parameters."""
+        found = {name: self._combined(terms, c) for name, terms in self.terms(p).items()}
+        if self.complex_state:
+            found = {name: value.real for name, value in found.items()}  # (LRU.5)
+        if self.learn_h0 and "h0.0" in c:
+            parts = [c[f"h0.{s}"] for s in range(self.parts)]
+            found |= self.initial_gradient(array_module(parts[0]).concatenate(parts, axis=-1))
+        return found
+
+    def tangents(self, p, traces):
+        """dh/dp of the parameters of unit i, which moves unit i alone: list of ``(B, parts, n[, m])``, in the order of
+        :attr:`state_columns`."""
+        found = [self._combined(terms, traces) for terms in self.terms(p).values()]
+        return found + self._initial_tangents(traces)
+
+    def _initial_tangents(self, traces):
+        return [traces[f"h0.{s}"] for s in range(self.parts if self.learn_h0 else 0)]
 
     # ------------------------------------------------------------------ traces
     def start_traces(self, B, like):
@@ -178,12 +206,59 @@ class DiagonalCell(Cell):
             c[name] = xp.einsum(letters, q, trace)
         return self.to_parameters(p, c)
 
-    def _with_initial(self, c, found):
-        """Add the learned initial state's gradient, if there is one."""
-        if "h0.0" in c:
-            xp = array_module(c["h0.0"])
-            found["h0"] = xp.concatenate([c[f"h0.{s}"] for s in range(self.parts)], axis=-1)
+
+    # ------------------------------------------------------------------ stacks, see minipc.influence
+    @property
+    def state_columns(self) -> dict:
+        """Columns of the influence that the cell has on the one above it: its parameters', but for the output's."""
+        return {name: shape for name, shape in self.shapes.items() if name not in self.output_shapes}
+
+    def from_columns(self, found):
+        """Columns have the names of the parameters."""
         return found
+
+    def times_jacobian(self, p, local, X):
+        """J X of one step, ``(B, N, P)``: elementwise."""
+        A = local.A[0]
+        if self.parts == 1:
+            return A[:, 0, 0, :, None] * X
+        pairs = X.reshape(len(X), 1, self.parts, self.n, -1)
+        return (A[..., None] * pairs).sum(axis=2).reshape(X.shape)
+
+    def push_output(self, p, X, V):
+        """Columns at the state to columns at the output, ``(B, N, P) -> (B, n_out, P)``."""
+        return X
+
+    def push_own(self, p, traces):
+        """The own parameters' columns at the output, ``(B, n_out, P)``: every trace into its unit's column."""
+        xp = array_module(p[self.state_names[0]])
+        return self.push_rows(xp.eye(self.state_size, dtype=p[self.state_names[0]].dtype)[None], traces, p)
+
+    @property
+    def state_names(self) -> tuple:
+        """Names of the parameters that the state follows."""
+        return tuple(self.state_columns)
+
+    def push_rows(self, v, traces, p):
+        """Rows of credit at the state times the own influence, ``(B, rows, N) -> (B, rows, P)``, Eqs. (STACK.5), (STACK.6)."""
+        xp, found = array_module(v), []
+        v = v.reshape(*v.shape[:2], self.parts, self.n)
+        for tangent in self.tangents(p, traces):
+            if tangent.ndim == 3:
+                columns = (v * tangent[:, None]).sum(axis=2)
+            else:
+                columns = (v[..., None] * tangent[:, None]).sum(axis=2)
+            found.append(columns.reshape(*columns.shape[:2], -1))
+        columns = xp.concatenate(found, axis=-1)
+        return columns.real if self.complex_state else columns
+
+    def rows_to_columns(self, p, tape, swept):
+        """What the steps of a tape add to the influence on the rows of a sweep, ``(B, rows, P)``."""
+        found = self.rows(p, tape, swept)
+        if self.learn_h0:
+            found |= self.initial_gradient(swept.reset)
+        arrays = [found[name] for name in self.state_columns]
+        return array_module(arrays[0]).concatenate([a.reshape(*a.shape[:2], -1) for a in arrays], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -257,10 +332,6 @@ class ELSTM(DiagonalCell):
             A = A[:, :, None]
             immediate |= {f"W{g}": (A, True), f"w{g}": (A * c[:, :, None], False), f"b{g}": (A, False)}
         return Local(k[:, :, None, None], immediate)  # (ELSTM.3)
-
-    def to_parameters(self, p, c):
-        """The traces are those of the parameters."""
-        return self._with_initial(c, {name: c[name] for name in self.traced})
 
     def pull_input(self, p, tape, swept):
         """Credit at the input of every step, ``(T, B, [rows,] m)``."""
@@ -392,15 +463,20 @@ class LRU(DiagonalCell):
         """Re(C h) + D u, Eq. (LRU.2); ``(T, B, n_out)``."""
         return after.real @ p["C_re"].T - after.imag @ p["C_im"].T + u @ p["D"].T  # (LRU.2)
 
-    def output_vjp(self, p, tape, v):
-        """Credit q at the state (LRU.5), at the input through D, and the gradients of C and D (LRU.8)."""
+    @property
+    def output_shapes(self) -> dict:
+        """Shapes of C and D, which stand between state and output."""
+        return {name: self.shapes[name] for name in ("C_re", "C_im", "D")}
+
+    def output_pull(self, p, v):
+        """Credit q at the state (LRU.5), and at the input through D; ``v (T, B, [rows,] n_out)``."""
+        return v @ p["C_re"] + 1j * (v @ p["C_im"]), v @ p["D"]  # (LRU.5)
+
+    def output_gradients(self, p, tape, v):
+        """Gradients of C and D, sums over batch and time, Eq. (LRU.8)."""
         flat = v.reshape(-1, v.shape[-1])
         h, u = (a.reshape(-1, a.shape[-1]) for a in (tape.after, tape.u))
-        grads = {"C_re": flat.T @ h.real, "C_im": -flat.T @ h.imag, "D": flat.T @ u}  # (LRU.8)
-        return *self._output_pull(p, v), grads
-
-    def _output_pull(self, p, v):
-        return v @ p["C_re"] + 1j * (v @ p["C_im"]), v @ p["D"]  # (LRU.5)
+        return {"C_re": flat.T @ h.real, "C_im": -flat.T @ h.imag, "D": flat.T @ u}  # (LRU.8)
 
     def output_rows(self, p, tape, v):
         """The same per sample and row, ``v (T, B, rows, n_out)``."""
@@ -410,6 +486,21 @@ class LRU(DiagonalCell):
             "D": times_input(v, tape.u, per_sample=True),
         }
 
+    def output_immediate(self, p, tape):
+        """How the output of one step follows C and D, ``(B, n_out, P)``."""
+        xp, B = array_module(tape.u), tape.u.shape[1]
+        rows = xp.tile(xp.eye(self.n_out, dtype=tape.u.dtype), (1, B, 1, 1))
+        found = self.output_rows(p, tape, rows)
+        return xp.concatenate([found[name].reshape(B, self.n_out, -1) for name in self.output_shapes], axis=-1)
+
+    def push_output(self, p, X, V):
+        """Columns at the state, and at the input through D, to columns at the output: Re(C X) + D V."""
+        return p["C_re"] @ X.real - p["C_im"] @ X.imag + p["D"] @ V
+
+    def push_own(self, p, traces):
+        """The own parameters' columns at the output, Re(C .), Eq. (STACK.6)."""
+        return self.push_rows((p["C_re"] + 1j * p["C_im"])[None], traces, p)
+
     def local(self, p, tape):
         """The derivatives of all steps of a tape, Eq. (LRU.6)."""
         zeta, _ = self.eigenvalues(p)
@@ -417,22 +508,19 @@ class LRU(DiagonalCell):
         immediate = {"zeta": (tape.before[:, :, None], False), "gam": (Bu[:, :, None], False)}
         return Local(zeta[None, None, None, None], immediate | {"B": (one[None, None, None], True)})  # (LRU.6)
 
-    def to_parameters(self, p, c):
-        """From the traces of zeta, gam and B/gam to the real parameters, Eqs. (LRU.7)-(LRU.9)."""
+    def terms(self, p):
+        """The real parameters' derivatives in those of zeta, gam and B/gam, Eqs. (LRU.7)-(LRU.9)."""
         xp, (zeta, gam) = array_module(p["nu"]), self.eigenvalues(p)
         rate = xp.exp(p["nu"])
-        found = {
-            "nu": (c["zeta"] * (-rate * zeta)).real,
-            "th": (c["zeta"] * (1j * xp.exp(p["th"]) * zeta)).real,
-        }  # (LRU.7)
+        terms = {"nu": [("zeta", -rate * zeta)], "th": [("zeta", 1j * xp.exp(p["th"]) * zeta)]}  # (LRU.7)
         if self.gamma == "tied":
-            found["nu"] = found["nu"] + c["gam"].real * rate * (zeta * zeta.conj()).real / gam  # (LRU.9)
+            terms["nu"].append(("gam", rate * (zeta * zeta.conj()).real / gam))  # (LRU.9)
         else:
-            found["lg"] = gam * c["gam"].real  # (LRU.7)
-        found |= {"B_re": gam[:, None] * c["B"].real, "B_im": -gam[:, None] * c["B"].imag}  # (LRU.8)
-        if "h0.0" in c:
-            found |= self.initial_gradient(c["h0.0"])
-        return found
+            terms["lg"] = [("gam", gam)]  # (LRU.7)
+        return {**terms, "B_re": [("B", gam)], "B_im": [("B", 1j * gam)]}  # (LRU.8)
+
+    def _initial_tangents(self, traces):
+        return [traces["h0.0"], 1j * traces["h0.0"]] if self.learn_h0 else []
 
     def pull_input(self, p, tape, swept):
         """Credit at the input of every step through the state, ``(T, B, [rows,] m)``; that through D comes apart."""
@@ -571,10 +659,6 @@ class RTU(DiagonalCell):
         }  # (RTU.4)
         A = slope[:, :, :, None] * xp.stack([xp.stack([g, -q]), xp.stack([q, g])])  # (RTU.2)
         return Local(A, immediate)
-
-    def to_parameters(self, p, c):
-        """The traces are those of the parameters."""
-        return self._with_initial(c, {name: c[name] for name in self.traced})
 
     def pull_input(self, p, tape, swept):
         """Credit at the input of every step, ``(T, B, [rows,] m)``."""

@@ -96,7 +96,7 @@ class Prepared(NamedTuple):
 
 
 def steps_through(net, params, h, x, reset, start):
-    """Yield (output (T, B, ...), last state or None, tape) of every block on ``x (T, B, ...)``."""
+    """Yield (output (T, B, ...), last state or None, tape) of every block on ``x (T, B, ...)``, from states ``h`` on."""
     T, B = x.shape[:2]
     for block, p, h_l, start_l in zip(net.blocks, params, h, start, strict=True):
         if is_cell(block):
@@ -108,13 +108,24 @@ def steps_through(net, params, h, x, reset, start):
         yield x, last, tape
 
 
-def run(net, params, h, x, reset, start):
-    """The network from the states ``h`` on: outputs ``(T, B, o)``, last states, tapes (lists, one entry a block)."""
-    last, tapes = [], []
+class Stretch(NamedTuple):
+    """What :func:`run` finds: outputs ``(T, B, o)``, and lists with one entry a block: last states (None without a
+    state), tapes, and inputs."""
+
+    out: Array
+    last: list
+    tapes: list
+    inputs: list
+
+
+def run(net, params, h, x, reset, start) -> Stretch:
+    """The network from the states ``h`` on, over the inputs ``x (T, B, ...)``."""
+    last, tapes, inputs = [], [], [x]
     for out, h_l, tape in steps_through(net, params, h, x, reset, start):
         last.append(h_l)
         tapes.append(tape)
-    return out, last, tapes
+        inputs.append(out)
+    return Stretch(out, last, tapes, inputs[:-1])
 
 
 class Pulled(NamedTuple):
@@ -138,9 +149,9 @@ def pull(net, params, tapes, v, v_end):
     for l in range(L - 1, -1, -1):
         block, p, tape = net.blocks[l], params[l], tapes[l]
         if is_cell(block):
-            v_h, direct, own = block.output_vjp(p, tape, v)
+            v_h, direct = block.output_pull(p, v)
             swept = block.sweep(p, tape, v_h, v_end[l])
-            found = block.gradients(p, tape, swept) | own
+            found = block.gradients(p, tape, swept) | block.output_gradients(p, tape, v)
             grads[l] = {name: found[name] for name in block.shapes if name in found}
             start[l], reset[l] = swept.start, swept.reset
             if l > 0:
@@ -298,7 +309,8 @@ def _initial_states(net, params, h0, B, like):
 
 
 class State(NamedTuple):
-    """What RTRL hands from one stretch of time to the next: the states, and the influence on them."""
+    """What RTRL hands from one stretch of time to the next: states, the influence on them, and where resets go to."""
 
     h: list
     influence: Any
+    start: list

@@ -1,0 +1,308 @@
+r"""Real-time recurrent learning: the gradient of BPTT, found forward in time, with memory that does not grow with it.
+
+=========  ==========================================================================================
+(RTRL.1)   :math:`M_t = J_t M_{t-1} + \bar M_t`, :math:`M_0 = \partial h_0/\partial\theta`
+(RTRL.2)   :math:`\partial(\mathcal L_1 + \dots + \mathcal L_t)/\partial\theta = \sum_{i\le t} q_i^\top M_i`
+(RTRL.4)   duality :math:`\sum_t q_t^\top M_t = \sum_t p_t^\top \bar M_t`: influence forward is errors backward
+(HYB.1)    in blocks: BPTT inside the block, and everything before it through M,
+           :math:`g \mathrel{+}= \sum_t (D_t \odot p_t) z_t^\top + (J_{t_0+1}^\top p_{t_0+1})^\top M_{t_0}`
+=========  ==========================================================================================
+
+Credit comes down through space at each step, from the loss to the states; :mod:`minipc.influence` carries it into the past.
+"""
+
+from typing import NamedTuple
+
+from .arguments import check_optimizer, check_positive_number
+from .backend import Array, array_module, to_numpy
+from .influence import start as start_influence
+from .network import Gradient, check_loss
+from .recurrent import Prepared, State, is_cell, losses, prepare_sequences, pull, run
+
+
+def gradient(
+    net,
+    params,
+    inputs,
+    targets,
+    mask=None,
+    h0=None,
+    reset=None,
+    *,
+    influence="hybrid",
+    block=None,
+    carry=None,
+):
+    r"""Gradient of the loss summed over time and batch, forward in time, Eqs. (RTRL.1)-(RTRL.2), (HYB.1)-(HYB.2).
+
+    Parameters
+    ----------
+    net, params, inputs, targets, mask, h0, reset
+        as in :func:`minipc.bptt.gradient`; a reset puts the influence back, too
+    influence : str
+        "hybrid" (exact, in blocks), "exact" (step by step), "diagonal" (exact; LRU, RTU, eLSTM only), or "local": each
+        cell's own parameters on its own state, credit through space at the same step, **biased** if there are two cells
+    block : int, optional                steps in a block of "hybrid"; None: see :func:`minipc.influence.start`
+    carry : State, optional              ``carry`` of the gradient of the stretch before: states and influence go on
+
+    Returns
+    -------
+    Gradient
+        ``grads``, ``loss`` (B,), ``final`` (last state of every cell) and ``carry``. **Which gradient**: that of BPTT, but
+        for "local"; with ``carry`` that of this stretch's losses through the whole past, so that the gradients of the
+        stretches add up to that of the whole sequence.
+
+    Raises
+    ------
+    ValueError, TypeError                bad shapes, dtypes, labels or values, by symbol, before any work
+    FloatingPointError                   the loss is not finite; says in which block that began
+
+    Notes
+    -----
+    Memory: that of the influence, constant in T. Time a step and sample, for a dense cell of n units with P parameters:
+    n^2 P step by step, n^2 P / K + n P in blocks of K steps; a diagonal cell: O(P).
+    Derivation: reference/equations.md.  Source: Williams & Zipser (1989), Neural Computation 1(2); blocks: Schmidhuber
+    (1992), Neural Computation 4(2).
+
+    Examples
+    --------
+    >>> import numpy as np, minipc as pc
+    >>> net = pc.RecurrentNetwork([pc.RNN(1, 1, "identity")])
+    >>> p = [{"W": np.array([[2.0]]), "U": np.array([[1.0]]), "b": np.zeros(1)}]
+    >>> gradient(net, p, np.ones((2, 1, 1)), np.zeros((2, 1, 1)), influence="exact").grads[0]["W"]
+    array([[3.]])
+    """
+    p = prepare_sequences(net, params, inputs, targets, mask, h0, reset)
+    state = _begin(net, params, p, h0, carry, influence, block)
+    advance = _in_blocks if state.influence.block > 1 else _step_by_step
+    loss, grads, state = advance(net, params, p, state)
+    return Gradient(grads, loss, final=[state.h[l] for l in net.cells], carry=state)
+
+
+class Online(NamedTuple):
+    """What :func:`online` returns: the last parameters and optimiser state, the losses (T, B) of every step before its
+    update, and the states and influence to go on with."""
+
+    params: list
+    state: tuple
+    loss: Array
+    carry: State
+
+
+def online(
+    net,
+    params,
+    inputs,
+    targets,
+    mask=None,
+    h0=None,
+    reset=None,
+    *,
+    optimizer,
+    state=None,
+    influence="exact",
+    carry=None,
+):
+    r"""Learn at every step: the parameters move while the sequence goes on.
+
+    The gradient of step t is :math:`q_t^\top M_t` summed over the batch and divided by the number of lanes that count at t;
+    steps without any make no update. **Which gradient**: M was carried by Jacobians of earlier parameters, so it is stale:
+    exact as the learning rate goes to zero, with an error of order eta that :func:`staleness` measures (T40).
+
+    Parameters
+    ----------
+    optimizer : SGD, Adam, ...           one update a step
+    state : tuple, optional              the optimiser's, to go on with; None: a new one
+    influence : str                      "exact", "diagonal" or "local": what is there at every step
+
+    Returns
+    -------
+    Online
+
+    Notes
+    -----
+    Memory O(influence), constant in T; time as :func:`gradient` step by step. Other arguments and errors as there.
+    """
+    check_optimizer("optimizer", optimizer)
+    if influence == "hybrid":
+        raise ValueError("influence hybrid gives gradients at the end of a block only: take exact for online learning")
+    p = prepare_sequences(net, params, inputs, targets, mask, h0, reset)
+    now = _begin(net, params, p, h0, carry, influence, None)
+    xp, state = array_module(p.inputs), optimizer.init(params) if state is None else state
+    rows, lanes = [], _lanes(p)
+    for t in range(len(p.inputs)):
+        values, grads, now = _step(net, params, p, now, t)
+        rows.append(values)
+        if lanes[t]:
+            params, state = optimizer.step(params, [{k: v / lanes[t] for k, v in g.items()} for g in grads], state)
+    return Online(params, state, xp.stack(rows), now)
+
+
+class Staleness(NamedTuple):
+    """What :func:`staleness` returns: the relative deviation (a float), and the two summed gradients."""
+
+    deviation: float
+    online: list
+    frozen: list
+
+
+def staleness(
+    net, params, inputs, targets, mask=None, h0=None, reset=None, *, learning_rate, influence="exact"
+):
+    r"""How far the sum of the gradients used online, by gradient descent, is from the gradient at the first parameters.
+
+    :math:`|\sum_t g_t(\theta_t) - g(\theta_0)| / |g(\theta_0)|` over all parameters; O(eta), Eq. (RTRL.2) at a moving theta.
+    Both causes are in it: the loss is met at other parameters, and M remembers older ones.
+
+    Parameters
+    ----------
+    learning_rate : float                eta of plain gradient descent on the batch's sum, positive
+    """
+    check_positive_number("learning_rate", learning_rate)
+    p = prepare_sequences(net, params, inputs, targets, mask, h0, reset)
+    frozen = gradient(net, params, inputs, targets, mask, h0, reset, influence=influence).grads
+    now, theta, total = _begin(net, params, p, h0, None, influence, None), params, None
+    if now.influence.block > 1:
+        raise ValueError("influence hybrid gives gradients at the end of a block only: take exact")
+    for t in range(len(p.inputs)):
+        _, grads, now = _step(net, theta, p, now, t)
+        total = _plus(net, total, grads)
+        theta = [{k: v - learning_rate * g[k] for k, v in q.items()} for q, g in zip(theta, grads, strict=True)]
+    square = lambda tree: sum(float((to_numpy(v) ** 2).sum()) for g in tree for v in g.values())  # noqa: E731
+    off = [{k: v - f[k] for k, v in g.items()} for g, f in zip(total, frozen, strict=True)]
+    size = square(frozen)
+    if size == 0:
+        raise ValueError("the gradient is zero: there is nothing to compare with")
+    return Staleness((square(off) / size) ** 0.5, total, frozen)
+
+
+def _begin(net, params, p, h0, carry, name, block):
+    """State before the first step: the given one in arrays of its own, or a new one."""
+    if carry is None:
+        return State(p.start, start_influence(name, net, params, p.start, block), p.start)
+    if not isinstance(carry, State):
+        raise TypeError(f"carry must be the carry of an earlier gradient, got {type(carry).__name__}")
+    fresh = start_influence(name, net, params, p.start, block)
+    if h0 is not None:
+        raise ValueError("h0 and carry both say where to begin: give one of them")
+    shapes = [[None if h is None else h.shape for h in hs] for hs in (carry.h, p.start)]
+    if shapes[0] != shapes[1] or type(fresh) is not type(carry.influence) or fresh.entries != carry.influence.entries:
+        raise ValueError(
+            f"carry must be that of this network, batch and influence {name!r}: its states are {shapes[0]}, expected {shapes[1]}"
+        )
+    return State(carry.h, carry.influence.copy(), carry.start)
+
+
+def _in_blocks(net, params, p, state):
+    """(HYB.1): loss (B,), gradients, and the state at the end."""
+    T, K = len(p.inputs), state.influence.block
+    loss, grads, h, M = None, None, state.h, state.influence
+    for t in range(0, T, K):
+        cut = slice(t, min(t + K, T))
+        reset = None if p.reset is None else p.reset[cut]
+        done = run(net, params, h, p.inputs[cut], reset, state.start)
+        part = Prepared(None, p.targets[cut], None if p.mask is None else p.mask[cut], None, None)
+        values, v = losses(net, done.out, part)
+        loss = values.sum(axis=0) if loss is None else loss + values.sum(axis=0)
+        check_loss(net, params, p.inputs, loss)
+        back = pull(net, params, done.tapes, v, [None] * len(net.blocks))  # p is cut at the end of the block
+        grads = _plus(net, grads, back.grads)
+        for l in net.cells:
+            if net.blocks[l].learn_h0:  # through resets inside the block
+                grads = _plus(net, grads, _only(net, l, net.blocks[l].initial_gradient(back.reset[l].sum(axis=0))))
+        grads = _plus(net, grads, M.read(params, back.start))  # (HYB.1)
+        M.advance(params, done.tapes, done.inputs)  # (HYB.2)
+        h = done.last
+    return loss, grads, State(h, M, state.start)
+
+
+def _step_by_step(net, params, p, state):
+    """(RTRL.1), (RTRL.2): loss (B,), gradients, and the state at the end."""
+    loss = grads = None
+    for t in range(len(p.inputs)):
+        values, found, state = _step(net, params, p, state, t)
+        loss = values if loss is None else loss + values
+        grads = _plus(net, grads, found)
+    return loss, grads, state
+
+
+def _step(net, params, p, state, t):
+    """One step: losses (B,), the gradient of their sum through all of the past, the next state."""
+    h, M, xp = state.h, state.influence, array_module(p.inputs)
+    if p.reset is not None:
+        lanes = p.reset[t]
+        M.reset(lanes)  # (RTRL.6)
+        h = [None if a is None else xp.where(lanes[:, None], b, a) for a, b in zip(h, state.start, strict=True)]
+    done = run(net, params, h, p.inputs[t : t + 1], None, state.start)
+    part = Prepared(None, p.targets[t : t + 1], None if p.mask is None else p.mask[t : t + 1], None, None)
+    values, v = losses(net, done.out, part)
+    check_loss(net, params, p.inputs[t : t + 1], values[0])
+    M.advance(params, done.tapes, done.inputs)  # (RTRL.1)
+    q, grads = credit(net, params, done.tapes, v, through_cells=M.local)
+    return values[0], _plus(net, grads, M.read(params, q)), State(done.last, M, state.start)  # (RTRL.2)
+
+
+def credit(net, params, tapes, v, through_cells=False):
+    """Credit q_t of every state at one step, and the gradients of what stands between the states and the loss.
+
+    ``v (1, B, o)`` at the output. q is the derivative at fixed other states, which reach the loss through their own
+    influence; with ``through_cells`` it is the whole derivative at this step, as the layer-local rule wants (STACK.4).
+    """
+    L, (_, B) = len(net.blocks), v.shape[:2]
+    q, grads, whole = [None] * L, [{} for _ in net.blocks], v
+    for l in range(L - 1, -1, -1):
+        block, p, tape = net.blocks[l], params[l], tapes[l]
+        below = any(k < l for k in net.cells)  # is there anyone to hand it to?
+        if is_cell(block):
+            grads[l] = block.output_gradients(p, tape, v) if v is not None else {}
+            _, v_next = block.output_pull(p, v) if v is not None else (None, None)
+            q_l, direct = block.output_pull(p, whole)
+            q[l] = _at_state(block, q_l[0])
+            v = v_next
+            if not through_cells:
+                whole = v
+            elif below:
+                down = block.pull_input(p, tape, block.sweep(p, tape, q_l, None))
+                whole = down if direct is None else down + direct
+            if whole is None or not (below or v is not None):
+                break
+        else:
+            flat = None if v is None else v.reshape(B, *v.shape[2:])
+            if v is not None:
+                v, grads[l] = block.vjp(p, tape, flat, input=below)
+                v = None if v is None else v[None]
+            if through_cells and below:
+                whole = block.vjp(p, tape, whole[0], params=False)[0][None]
+            else:
+                whole = v
+    return q, grads
+
+
+def _at_state(block, q):
+    """Credit at the output's part of the state as credit at the state, ``(B, N)``."""
+    if q.shape[-1] == block.state_size:
+        return q
+    xp = array_module(q)
+    return xp.concatenate([q, xp.zeros((len(q), block.state_size - q.shape[-1]), q.dtype)], axis=1)
+
+
+def _plus(net, a, b):
+    """The sum of two gradients, in which parameters may be missing."""
+    if a is None:
+        return b
+    found = []
+    for block, p, q in zip(net.blocks, a, b, strict=True):
+        names = [name for name in block.shapes if name in p or name in q]
+        found.append({n: p[n] + q[n] if n in p and n in q else p.get(n, q.get(n)) for n in names})
+    return found
+
+
+def _only(net, l, grads):
+    """A gradient that has entries for block ``l`` alone."""
+    return [grads if k == l else {} for k in range(len(net.blocks))]
+
+
+def _lanes(p):
+    """How many lanes count at every step, on the host."""
+    T, B = p.inputs.shape[:2]
+    return [B] * T if p.mask is None else [int(n) for n in p.mask.sum(axis=1)]
