@@ -57,7 +57,7 @@ def gradient(net, params, inputs, targets, mask=None, h0=None, reset=None):
     (array([5.]), array([[3.]]))
     """
     p = prepare_sequences(net, params, inputs, targets, mask, h0, reset)
-    out, last, tapes, _ = run(net, params, p.start, p.inputs, p.reset, p.start)
+    out, last, tapes, *_ = run(net, params, p.start, p.inputs, p.reset, p.start)
     values, v = losses(net, out, p)
     loss = values.sum(axis=0)
     check_loss(net, params, p.inputs, loss)
@@ -85,18 +85,22 @@ def truncated(net, params, inputs, targets, mask=None, h0=None, reset=None, *, s
     check_count("steps", steps, least=1)
     p = prepare_sequences(net, params, inputs, targets, mask, h0, reset)
     xp, (T, B), k = array_module(p.inputs), p.inputs.shape[:2], min(int(steps), len(p.inputs))
-    _, last, tapes, _ = run(net, params, p.start, p.inputs, p.reset, p.start)
+    _, last, tapes, *_ = run(net, params, p.start, p.inputs, p.reset, p.start)
     # window w ends with step w; its step j is step w - k + 1 + j. Before step 0 it idles, and is reset at step 0
     step = xp.arange(k)[:, None] + xp.arange(T) - (k - 1)  # (k, T)
     begins = xp.repeat(step == 0, B, axis=1)
     at = xp.where(step > 0, step, xp.zeros_like(step))
     windows = p.inputs[at].reshape(k, T * B, *p.inputs.shape[2:])
-    cut = begins if p.reset is None else begins | (p.reset[at].reshape(k, T * B) & xp.repeat(step > 0, B, axis=1))
+    cut = (
+        begins
+        if p.reset is None
+        else begins | (p.reset[at].reshape(k, T * B) & xp.repeat(step > 0, B, axis=1))
+    )
     entry, start = [None] * len(net.blocks), [None] * len(net.blocks)
     for l in net.cells:
         entry[l] = tapes[l].before[at[0]].reshape(T * B, -1)
         start[l] = xp.tile(p.start[l], (T, 1))
-    out, _, tapes, _ = run(net, params, entry, windows, cut, start)
+    out, _, tapes, *_ = run(net, params, entry, windows, cut, start)
     ends = Prepared(None, p.targets, p.mask, None, None)
     values, q = losses(net, out[-1].reshape(T, B, -1), ends)
     loss = values.sum(axis=0)
@@ -124,7 +128,9 @@ def checkpointed(net, params, inputs, targets, mask=None, h0=None, reset=None, *
     """
     p = prepare_sequences(net, params, inputs, targets, mask, h0, reset)
     T, L = len(p.inputs), len(net.blocks)
-    segment = math.isqrt(T - 1) + 1 if segment is None else check_count("segment", segment, least=1) or int(segment)
+    segment = (
+        math.isqrt(T - 1) + 1 if segment is None else check_count("segment", segment, least=1) or int(segment)
+    )
     cuts = [slice(t, min(t + segment, T)) for t in range(0, T, segment)]
     entries = [p.start]
     for cut in cuts[:-1]:
@@ -132,7 +138,7 @@ def checkpointed(net, params, inputs, targets, mask=None, h0=None, reset=None, *
     grads = loss = last = None
     v_end, resets = [None] * L, [None] * L
     for cut, entry in zip(reversed(cuts), reversed(entries), strict=True):
-        out, ended, tapes, _ = run(net, params, entry, *_part(p, cut), p.start)
+        out, ended, tapes, *_ = run(net, params, entry, *_part(p, cut), p.start)
         last = ended if last is None else last
         part = Prepared(None, p.targets[cut], None if p.mask is None else p.mask[cut], None, None)
         values, v = losses(net, out, part)

@@ -253,7 +253,9 @@ class GatedCell(Cell):
         """
         xp, local = array_module(tape.u), self.local(p, tape)
         v, total = self._begin(tape, v_out, v_end)
-        extra = (slice(None), None) if rows else (slice(None),)  # a sample's derivatives serve all of its rows
+        extra = (
+            (slice(None), None) if rows else (slice(None),)
+        )  # a sample's derivatives serve all of its rows
         credits = []
         for t in range(len(tape.u) - 1, -1, -1):
             if v_out is not None:
@@ -274,7 +276,9 @@ class GatedCell(Cell):
             if tape.reset is not None:
                 joined, total = through_reset(tape.reset[t], xp.concatenate(v, axis=-1), total)
                 v = xp.split(joined, self.parts, axis=-1)
-        credits = tuple(xp.stack(part[::-1]) for part in zip(*credits, strict=True))  # (T, B, [rows,] n) a part
+        credits = tuple(
+            xp.stack(part[::-1]) for part in zip(*credits, strict=True)
+        )  # (T, B, [rows,] n) a part
         w = tuple(self._rows_of(group.E, credits, rows) for group in local.groups)
         return Swept((local, w), xp.concatenate(v, axis=-1), total)
 
@@ -325,7 +329,8 @@ class GatedCell(Cell):
         """Columns of the influence: every group as ``[W U b]``, rows after rows, then h0."""
         widths = {"W": self.n, "U": self.n_in, "b": 1}
         groups = {
-            "".join(names): (self.gates * self.n, sum(widths[name] for name in names)) for names in self.grouped
+            "".join(names): (self.gates * self.n, sum(widths[name] for name in names))
+            for names in self.grouped
         }
         return {**groups, **self._initial_shapes}
 
@@ -338,51 +343,58 @@ class GatedCell(Cell):
             M[:, :, -N:] = xp.eye(N, dtype=like.dtype)
         return M
 
-    def advance_influence(self, M, p, local):
-        """J M + Mbar, Eq. (RTRL.1), one step: a product for each sample, and Mbar only where it is not zero."""
-        new, at, n = self.times_jacobian(p, local, M), 0, self.n
-        unit = array_module(M).arange(n)
+    def step_influence(self, M, p, local, t, out=None):
+        """J M + Mbar of step t, Eq. (RTRL.1): a product for each sample, and Mbar only where it is not zero.
+
+        The result is written to ``out``, if it is given.
+        """
+        new, at, n = self.times_jacobian(p, local, t, M, out), 0, self.n
         for _, E, z in local.groups:
             width = z.shape[-1]
-            block = new[:, :, at : at + self.gates * n * width].reshape(
-                len(M), self.parts, n, self.gates, n, width
-            )
+            if self.parts == self.gates == 1 and not self.learn_h0:  # rows k = i of (n n, n_z): a slice
+                new.reshape(len(M), n * n, width)[:, :: n + 1] += (
+                    E[t, :, 0, 0, :, None] * z[t, :, None]
+                )  # (RNN.5)
+                return new
+            block = new[:, :, at : at + self.gates * n * width]
+            block = block.reshape(len(M), self.parts, n, self.gates, n, width)
+            unit = array_module(M).arange(n)
             for s in range(self.parts):
                 for gate in range(self.gates):  # (RNN.5): pre-activation i moves unit i alone
-                    block[:, s, unit, gate, unit] += E[0, :, s, gate, :, None] * z[0, :, None]
+                    block[:, s, unit, gate, unit] += E[t, :, s, gate, :, None] * z[t, :, None]
             at += self.gates * n * width
         return new
 
-    def times_jacobian(self, p, local, X):
-        """J X of one step, ``(B, N, P)``: a product through the weights, and what passes beside them."""
+    def times_jacobian(self, p, local, t, X, out=None):
+        """J X of step t, ``(B, N, P)``: a product through the weights, and what passes beside them."""
         xp, n, (B, N) = array_module(X), self.n, X.shape[:2]
-        E = local.groups[0].E[0]
+        E = local.groups[0].E[t]
         if self.parts == self.gates == 1:
             J = E.reshape(B, n, 1) * p["W"]
         else:
             J = xp.einsum("bsgk,gkj->bskj", E, p["W"].reshape(self.gates, n, n)).reshape(B, N, n)
         if local.slope is not None:
-            J = J * local.slope[0][:, None]
+            J = J * local.slope[t][:, None]
         direct = local.direct[0]
         if direct is not None:  # only in cells of one part: on the diagonal of J
             unit = xp.arange(n)
-            J[:, unit, unit] += direct if is_number(direct) else direct[0, :, 0]  # (RNN.4), (GRU.3)
-        new = J @ X[:, :n]
+            J[:, unit, unit] += direct if is_number(direct) else direct[t, :, 0]  # (RNN.4), (GRU.3)
+        new = xp.matmul(J, X[:, :n], out=out)
         for part in range(1, self.parts):  # (LSTM.3)
-            new += local.direct[part][0].reshape(B, N, 1) * xp.tile(X[:, part * n :][:, :n], (1, self.parts, 1))
+            past = X[:, None, part * n : (part + 1) * n]
+            new.reshape(B, self.parts, n, -1)[...] += local.direct[part][t][..., None] * past
         return new
 
-    def input_jacobian(self, p, local):
-        """G = dh_t/du_t of one step, ``(B, N, m)``."""
-        xp, E = array_module(p["U"]), local.groups[-1].E[0]
+    def input_jacobian(self, p, local, t):
+        """G = dh_t/du_t of step t, ``(B, N, m)``."""
+        xp, E = array_module(p["U"]), local.groups[-1].E[t]
         G = xp.einsum("bsgk,gkj->bskj", E, p["U"].reshape(self.gates, self.n, self.n_in))
         return G.reshape(len(E), self.state_size, self.n_in)
 
     def carry_influence(self, M, tape, swept):
-        """M after the steps of a tape, from a sweep of unit rows, Eq. (HYB.2)."""
-        new = swept.start @ M
-        new += self.rows_to_columns(None, tape, swept)
-        return new
+        """M after the steps of a tape, from a sweep of unit rows, Eq. (HYB.2); ``M`` None is zero."""
+        new = self.rows_to_columns(None, tape, swept)
+        return new if M is None else swept.start @ M + new
 
     def rows_to_columns(self, p, tape, swept):
         """What the steps of a tape add to the influence on the rows of a sweep, ``(B, rows, P)``."""
@@ -422,9 +434,7 @@ class GatedCell(Cell):
         """``[W U b]`` (..., gates n, n_z) into its parts."""
         widths = {"W": self.n, "U": self.n_in, "b": 1}
         ends = list(accumulate(widths[name] for name in names))
-        found = {
-            name: both[..., end - widths[name] : end] for name, end in zip(names, ends, strict=True)
-        }
+        found = {name: both[..., end - widths[name] : end] for name, end in zip(names, ends, strict=True)}
         if "b" in found:
             found["b"] = found["b"][..., 0]
         return found
@@ -492,6 +502,46 @@ class RNN(GatedCell):
         r = phi(h)
         a = r @ p["W"].T + a_u
         return (a if alpha == 1 else (1 - alpha) * h + alpha * a), (r,)  # (RNN.2)
+
+    def scan(self, p, h, u, reset=None, start=None):
+        """As :meth:`GatedCell.scan`; without resets and leak in buffers, two thirds faster for small states."""
+        if reset is not None or self.form == "pre" or self.alpha != 1:
+            return super().scan(p, h, u, reset, start)
+        xp, phi = array_module(u), ACTIVATIONS[self.activation].phi
+        a = u @ p["U"].T
+        a += p["b"]
+        states = xp.empty((len(u) + 1, *h.shape), xp.result_type(a, h, p["W"]))
+        if a.dtype != states.dtype:
+            a = a.astype(states.dtype)
+        states[0] = h
+        W, recurrent = p["W"].T, xp.empty_like(states[0])
+        for a_t, before, after in zip(a, states, states[1:], strict=False):
+            xp.matmul(before, W, out=recurrent)
+            a_t += recurrent
+            if self.activation == "tanh":
+                xp.tanh(a_t, out=after)
+            else:
+                after[...] = phi(a_t)  # (RNN.1)
+        return states[1:], Tape(u, states[:-1], states[1:], (a, states[1:]), None)
+
+    def sweep(self, p, tape, v_out, v_end, rows=False):
+        """As :meth:`GatedCell.sweep`; without resets and leak in buffers."""
+        if tape.reset is not None or self.form == "pre" or self.alpha != 1:
+            return super().sweep(p, tape, v_out, v_end, rows)
+        xp, local = array_module(tape.u), self.local(p, tape)
+        D, W, T = local.groups[0].E[:, :, 0, 0], p["W"], len(tape.u)
+        v = self._begin(tape, v_out, v_end)[0][0]
+        v = v.astype(xp.result_type(v, D, W))  # a copy: it is written to
+        shape = (T, *v.shape)
+        w = xp.empty(shape, v.dtype)
+        flat, flat_v = w.reshape(T, -1, self.n), v.reshape(-1, self.n)
+        D = D[:, :, None] if rows else D
+        for t in range(T - 1, -1, -1):
+            if v_out is not None:
+                v += v_out[t]  # (BPTT.1)
+            xp.multiply(D[t], v, out=w[t])
+            xp.matmul(flat[t], W, out=flat_v)  # (RNN.4)
+        return Swept((local, (w,)), v, xp.zeros_like(v))
 
     def local(self, p, tape):
         """The derivatives of all steps of a tape, Eqs. (RNN.3)-(RNN.5)."""
@@ -599,7 +649,12 @@ class LSTM(GatedCell):
     def _advance(self, p, h, a_u):
         n, xp = self.n, array_module(h)
         a, c = h[:, :n] @ p["W"].T + a_u, h[:, n:]
-        i, f, g, o = sigmoid(a[:, :n]), sigmoid(a[:, n : 2 * n]), xp.tanh(a[:, 2 * n : 3 * n]), sigmoid(a[:, 3 * n :])
+        i, f, g, o = (
+            sigmoid(a[:, :n]),
+            sigmoid(a[:, n : 2 * n]),
+            xp.tanh(a[:, 2 * n : 3 * n]),
+            sigmoid(a[:, 3 * n :]),
+        )
         c = f * c + i * g
         tanh_c = xp.tanh(c)
         return xp.concatenate([o * tanh_c, c], axis=1), (i, f, g, o, tanh_c)  # (LSTM.1)

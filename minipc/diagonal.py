@@ -70,6 +70,11 @@ def times_input(E, u, per_sample):
     return found.reshape(*E.shape[1:], u.shape[-1])
 
 
+def _at(values, t):
+    """Step t of an array that may be the same at all steps."""
+    return values[t] if len(values) > 1 else values[0]
+
+
 class DiagonalCell(Cell):
     """What LRU, RTU and eLSTM share: ``scan`` and ``local`` are the cell, the rest follows from them."""
 
@@ -197,15 +202,30 @@ class DiagonalCell(Cell):
             through = through[..., None]
         return sum(through[:, :, s] * trace[:, None, s] for s in range(trace.shape[1]))
 
-    def read_traces(self, p, traces, q):
-        """sum over the batch of credit times trace: gradients of the parameters; ``q (B, N)``."""
+    def step_traces(self, traces, local, u, t):
+        """The traces after step t, Eqs. (LRU.6), (ELSTM.3), (RTU.4), in place; ``u (B, m)`` its input."""
+        A, new = _at(local.A, t), {}
+        for name, trace in traces.items():
+            A_c = A[..., None] if trace.ndim == 4 else A
+            if self.parts == 1:
+                trace *= A_c[:, 0]
+                new[name] = trace
+            else:
+                new[name] = (A_c * trace[:, None]).sum(axis=2)
+            if name in local.immediate:
+                E, on_input = local.immediate[name]
+                E = _at(E, t)
+                new[name] += E[..., None] * u[:, None, None] if on_input else E
+        return new
+
+    def read_traces(self, traces, q):
+        """sum over the batch of credit times trace, for every trace; ``q (B, N)``."""
         xp, c = array_module(q), {}
         q = q.reshape(len(q), self.parts, self.n)
         for name, trace in traces.items():
             letters = "bsn,bsn->n" if trace.ndim == 3 else "bsn,bsnm->nm"
             c[name] = xp.einsum(letters, q, trace)
-        return self.to_parameters(p, c)
-
+        return c
 
     # ------------------------------------------------------------------ stacks, see minipc.influence
     @property
@@ -217,9 +237,9 @@ class DiagonalCell(Cell):
         """Columns have the names of the parameters."""
         return found
 
-    def times_jacobian(self, p, local, X):
-        """J X of one step, ``(B, N, P)``: elementwise."""
-        A = local.A[0]
+    def times_jacobian(self, p, local, t, X):
+        """J X of step t, ``(B, N, P)``: elementwise."""
+        A = _at(local.A, t)
         if self.parts == 1:
             return A[:, 0, 0, :, None] * X
         pairs = X.reshape(len(X), 1, self.parts, self.n, -1)
@@ -341,9 +361,9 @@ class ELSTM(DiagonalCell):
             A_z, A_f = A_z[:, :, None], A_f[:, :, None]
         return (v * A_z) @ p["Wz"] + (v * A_f) @ p["Wf"]
 
-    def input_jacobian(self, p, local):
-        """G = dh_t/du_t of the one step of a tape, ``(B, n, m)``."""
-        A_z, A_f = (local.immediate[f"W{g}"][0][0, :, 0, :, None] for g in "zf")
+    def input_jacobian(self, p, local, t):
+        """G = dh_t/du_t of step t, ``(B, n, m)``."""
+        A_z, A_f = (local.immediate[f"W{g}"][0][t, :, 0, :, None] for g in "zf")
         return A_z * p["Wz"] + A_f * p["Wf"]
 
 
@@ -486,12 +506,15 @@ class LRU(DiagonalCell):
             "D": times_input(v, tape.u, per_sample=True),
         }
 
-    def output_immediate(self, p, tape):
-        """How the output of one step follows C and D, ``(B, n_out, P)``."""
+    def output_immediate(self, p, tape, t):
+        """How the output of step t follows C and D, ``(B, n_out, P)``."""
         xp, B = array_module(tape.u), tape.u.shape[1]
         rows = xp.tile(xp.eye(self.n_out, dtype=tape.u.dtype), (1, B, 1, 1))
+        tape = tape._replace(u=tape.u[t : t + 1], after=tape.after[t : t + 1])
         found = self.output_rows(p, tape, rows)
-        return xp.concatenate([found[name].reshape(B, self.n_out, -1) for name in self.output_shapes], axis=-1)
+        return xp.concatenate(
+            [found[name].reshape(B, self.n_out, -1) for name in self.output_shapes], axis=-1
+        )
 
     def push_output(self, p, X, V):
         """Columns at the state, and at the input through D, to columns at the output: Re(C X) + D V."""
@@ -506,7 +529,9 @@ class LRU(DiagonalCell):
         zeta, _ = self.eigenvalues(p)
         (Bu,), one = tape.kept, array_module(zeta).ones_like(zeta)
         immediate = {"zeta": (tape.before[:, :, None], False), "gam": (Bu[:, :, None], False)}
-        return Local(zeta[None, None, None, None], immediate | {"B": (one[None, None, None], True)})  # (LRU.6)
+        return Local(
+            zeta[None, None, None, None], immediate | {"B": (one[None, None, None], True)}
+        )  # (LRU.6)
 
     def terms(self, p):
         """The real parameters' derivatives in those of zeta, gam and B/gam, Eqs. (LRU.7)-(LRU.9)."""
@@ -528,8 +553,8 @@ class LRU(DiagonalCell):
         v = gam * swept.credit[1]
         return v.real @ p["B_re"] - v.imag @ p["B_im"]
 
-    def input_jacobian(self, p, local):
-        """G = dh_t/du_t, ``(1, n, m)`` complex, the same for every sample."""
+    def input_jacobian(self, p, local, t):
+        """G = dh_t/du_t, ``(1, n, m)`` complex, the same for every sample and step."""
         _, gam = self.eigenvalues(p)
         return (gam[:, None] * (p["B_re"] + 1j * p["B_im"]))[None]
 
@@ -537,7 +562,7 @@ class LRU(DiagonalCell):
         """The traces after the steps of a tape, Eq. (LRU.6); all steps in one product, Eq. (HYB.4)."""
         if tape.reset is not None:  # then every lane has powers of its own
             return super().advance_traces(traces, p, tape)
-        xp, (zeta, _), (T, B) = array_module(tape.u), self.eigenvalues(p), tape.u.shape[:2]
+        xp, (zeta, _), T = array_module(tape.u), self.eigenvalues(p), len(tape.u)
         powers = xp.stack([zeta**k for k in range(T - 1, -1, -1)])  # (T, n)
         through = zeta**T
         pairs = xp.concatenate([powers.real, powers.imag], axis=1).T @ tape.u.transpose(1, 0, 2)  # (B, 2n, m)
@@ -668,9 +693,9 @@ class RTU(DiagonalCell):
             first, second = first[:, :, None], second[:, :, None]
         return (v[..., :n] * first) @ p["W1"] + (v[..., n:] * second) @ p["W2"]
 
-    def input_jacobian(self, p, local):
-        """G = dh_t/du_t of the one step of a tape, ``(B, 2n, m)``."""
-        first, second = local.immediate["W1"][0][0, :, 0], local.immediate["W2"][0][0, :, 1]
+    def input_jacobian(self, p, local, t):
+        """G = dh_t/du_t of step t, ``(B, 2n, m)``."""
+        first, second = local.immediate["W1"][0][t, :, 0], local.immediate["W2"][0][t, :, 1]
         return array_module(first).concatenate(
             [first[..., None] * p["W1"], second[..., None] * p["W2"]], axis=1
         )

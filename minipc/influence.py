@@ -11,7 +11,7 @@ r"""Influence: how the states follow the parameters through all of the past, car
 (STACK.6)  an LRU over an LRU: the same through :math:`\mathrm{Re}(C_1 \cdot)`, for each real parameter apart
 =========  ==========================================================================================
 
-One interface: ``advance`` (the steps of a tape), ``read`` (credit -> gradient), ``reset`` (lanes), ``copy``, and
+One interface: ``step`` (or, in blocks, ``advance``), ``read`` (credit -> gradient), ``reset`` (lanes), ``copy``, and
 ``entries`` (memory, in numbers). What is zero is neither kept nor multiplied: a cell's influence has columns for the
 blocks below it and for itself, none for those above; a diagonal cell keeps of itself only each unit's own traces.
 
@@ -35,14 +35,14 @@ from .diagonal import times_input
 from .recurrent import is_cell
 
 NAMES = ("hybrid", "exact", "diagonal", "local")
-BLOCK = 64  # steps at most in a block, unless the state is wider
+BLOCK = 128  # steps at most in a block, unless more are asked for
 
 
 def start(name, net, params, h, block=None):
     """A new influence of this name for the states ``h`` (a list, one entry a block).
 
-    ``block`` is the number of steps between two updates of "hybrid"; None: the width of the widest state, at least 16
-    and at most 64 (the cost of carrying M is shared by so many steps).
+    ``block`` is the number of steps between two updates of "hybrid"; None: twice the size of the largest state, at
+    least 32 and at most 128 (so many steps share the cost of carrying M).
     """
     check_word("influence", name, NAMES)
     if block is not None:
@@ -75,7 +75,8 @@ class Influence:
     def __init__(self, net, params, h, local=False):
         self.net, self.local = net, local
         L = len(net.blocks)
-        self.own, self.below, self.sources = [None] * L, [None] * L, [None] * L
+        self.own, self.below, self.spare, self.sources = ([None] * L for _ in range(4))
+        self.fresh = not any(net.blocks[l].learn_h0 for l in net.cells)  # all of it is zero still
         columns = []  # (block, its columns) that reach the next block from below
         for l, block in enumerate(net.blocks):
             if not is_cell(block):
@@ -96,8 +97,10 @@ class Influence:
         """The same, in arrays of its own: :meth:`advance` and :meth:`reset` work in place."""
         new = object.__new__(type(self))
         new.__dict__ |= self.__dict__
-        new.own = [{k: v.copy() for k, v in o.items()} if isinstance(o, dict) else _copied(o) for o in self.own]
-        new.below = [_copied(b) for b in self.below]
+        new.own = [
+            {k: v.copy() for k, v in o.items()} if isinstance(o, dict) else _copied(o) for o in self.own
+        ]
+        new.below, new.spare = [_copied(b) for b in self.below], [None] * len(self.spare)
         return new
 
     @property
@@ -121,28 +124,28 @@ class Influence:
             else:
                 self.own[l] = _with_lanes(xp, lanes, own, block.start_influence(1, own))
 
-    def advance(self, params, tapes, inputs):
-        """One step further, Eqs. (RTRL.1), (STACK.2); ``tapes`` of one step, ``inputs (1, B, ...)`` of every block."""
+    def step(self, params, stretch, t):
+        """One step further, Eqs. (RTRL.1), (STACK.2): step ``t`` of a stretch of time."""
         V = None  # (B, width, columns): how the output of the block before follows the parameters
-        for l, (block, p, tape, x) in enumerate(zip(self.net.blocks, params, tapes, inputs, strict=True)):
-            if l > self.net.cells[-1]:
-                return
+        for l in range(self.net.cells[-1] + 1):
+            block, p = self.net.blocks[l], params[l]
             if is_cell(block):
-                if tape.reset is not None:
-                    raise ValueError("a tape with a reset: reset the influence first, then advance by tapes without")
-                V = self._advance_cell(l, block, p, tape, V)
+                V = self._step_cell(l, block, p, stretch, t, V)
             else:
-                V = _push(block, p, x[0], V, first=l == 0)
+                V = _push(block, p, stretch.inputs[l][t], V)
+        self.fresh = False
 
-    def _advance_cell(self, l, block, p, tape, V):
-        xp, local = array_module(tape.u), block.local(p, tape)
+    def _step_cell(self, l, block, p, stretch, t, V):
+        tape, local = stretch.tapes[l], stretch.locals[l]
         below = self.below[l]
         if below is not None:
-            below = block.times_jacobian(p, local, below) + block.input_jacobian(p, local) @ V  # (STACK.2)
+            below = (
+                block.times_jacobian(p, local, t, below) + block.input_jacobian(p, local, t) @ V
+            )  # (STACK.2)
         if isinstance(block, GatedCell):
-            own = block.advance_influence(self.own[l], p, local)  # (RTRL.1)
+            own, self.spare[l] = block.step_influence(self.own[l], p, local, t, self.spare[l]), self.own[l]
         else:
-            own = block.advance_traces(self.own[l], p, tape)  # (LRU.6), (ELSTM.3), (RTU.4)
+            own = block.step_traces(self.own[l], local, tape.u[t], t)  # (LRU.6), (ELSTM.3), (RTU.4)
         self.below[l], self.own[l] = below, own
         if l == self.net.cells[-1]:
             return None
@@ -152,26 +155,44 @@ class Influence:
                 parts.append(block.push_output(p, below, V))
             parts.append(block.push_own(p, own))  # (STACK.5), (STACK.6): of a diagonal cell without its zeros
         if block.output_shapes:
-            parts.append(block.output_immediate(p, tape))
-        return xp.concatenate(parts, axis=-1) if parts else None
+            parts.append(block.output_immediate(p, tape, t))
+        return array_module(tape.u).concatenate(parts, axis=-1) if parts else None
 
-    def read(self, params, q):
-        """sum over the batch of credit times influence, Eqs. (RTRL.2), (STACK.3).
+    def read(self, q, total=None):
+        """sum over the batch of credit times influence, Eqs. (RTRL.2), (STACK.3), added to the ``total`` so far.
 
-        ``q`` is a list of credits ``(B, N)``, one entry a block, None where there is none. A list of dicts with the
-        parameters that the states follow; the others are missing in it.
+        ``q`` is a list of credits ``(B, N)``, one entry a block, None where there is none. The total is in columns;
+        :meth:`gradients` gives them their names.
         """
-        found = [{} for _ in self.net.blocks]
+        found = []
         for l in self.net.cells:
-            block, q_l = self.net.blocks[l], q[l]
-            if q_l is None:
+            if q[l] is None:
+                found.append(None)
                 continue
-            if self.below[l] is not None:
-                _add(found, self._unpack(self.sources[l], _read(q_l, self.below[l])))
-            if isinstance(block, GatedCell):
-                _add(found, [(l, block.unpack(_read(q_l, self.own[l])))])
-            else:
-                _add(found, [(l, block.read_traces(params[l], self.own[l], q_l))])
+            below = None if self.below[l] is None else _read(q[l], self.below[l])
+            gated = isinstance(self.net.blocks[l], GatedCell)
+            found.append(
+                (
+                    below,
+                    _read(q[l], self.own[l]) if gated else self.net.blocks[l].read_traces(self.own[l], q[l]),
+                )
+            )
+        if total is None:
+            return found
+        return [_sum(a, b) for a, b in zip(total, found, strict=True)]
+
+    def gradients(self, params, total):
+        """What :meth:`read` gave as gradients: a list of dicts with the parameters that the states follow."""
+        found = [{} for _ in self.net.blocks]
+        for l, parts in zip(self.net.cells, total, strict=True):
+            if parts is None:
+                continue
+            below, own = parts
+            if below is not None:
+                _add(found, self._unpack(self.sources[l], below))
+            block = self.net.blocks[l]
+            gated = isinstance(block, GatedCell)
+            _add(found, [(l, block.unpack(own) if gated else block.to_parameters(params[l], own))])
         return found
 
     def _width(self, l, kind):
@@ -197,7 +218,7 @@ class Influence:
 
 
 class Hybrid(Influence):
-    """Exact RTRL in blocks of K steps, Eqs. (HYB.1)-(HYB.4): ``advance`` takes tapes of any length.
+    """Exact RTRL in blocks of K steps, Eqs. (HYB.1)-(HYB.4).
 
     Where a diagonal cell has parameters below it, its cross-layer traces are cheap already and K is one.
     """
@@ -205,18 +226,16 @@ class Hybrid(Influence):
     def __init__(self, net, params, h, block=None):
         super().__init__(net, params, h)
         widest = max(net.blocks[l].state_size for l in net.cells)
-        self.block = min(max(widest, 16), BLOCK) if block is None else int(block)
+        self.block = min(max(2 * widest, 32), BLOCK) if block is None else int(block)
         if any(self.below[l] is not None and not isinstance(net.blocks[l], GatedCell) for l in net.cells):
             self.block = 1
 
-    def advance(self, params, tapes, inputs):
-        """All steps of the tapes further, Eq. (HYB.2): one sweep back of the unit vectors of every state."""
-        if self.block == 1:
-            return super().advance(params, tapes, inputs)
-        new = {l: self._rows(l, params, tapes, inputs) for l in self.net.cells}
+    def advance(self, params, stretch):
+        """All steps of a stretch further, Eq. (HYB.2): one sweep back of the unit vectors of every state."""
+        new = {l: self._rows(l, params, stretch.tapes, stretch.inputs) for l in self.net.cells}
         for l, (below, own) in new.items():
             self.below[l], self.own[l] = below, own
-        return None
+        self.fresh = False
 
     def _rows(self, target, params, tapes, inputs):
         """New influence on the state of the cell ``target``."""
@@ -225,7 +244,7 @@ class Hybrid(Influence):
             return None, cell.advance_traces(self.own[target], p, tape)  # (HYB.4)
         B = tape.u.shape[1]
         swept = cell.sweep(p, tape, None, cell.unit_rows(B, tape.after), rows=True)
-        own = cell.carry_influence(self.own[target], tape, swept)  # (HYB.2)
+        own = cell.carry_influence(None if self.fresh else self.own[target], tape, swept)  # (HYB.2)
         if self.below[target] is None:
             return None, own
         below = swept.start @ self.below[target]  # the past, through this cell's own state
@@ -240,11 +259,15 @@ class Hybrid(Influence):
             v_h, direct = block.output_pull(p, v)
             swept = block.sweep(p, tape, v_h, None, rows=True)
             fresh[l, "state"] = block.rows_to_columns(p, tape, swept)
-            past = block.push_rows(swept.start, self.own[l], p)  # what these rows owe to the state before the block
+            past = block.push_rows(
+                swept.start, self.own[l], p
+            )  # what these rows owe to the state before the block
             fresh[l, "state"] = fresh[l, "state"] + past
             if self.below[l] is not None:
                 width = self.below[l].shape[-1]
-                below[..., :width] += (swept.start @ self.below[l]).real if block.complex_state else swept.start @ self.below[l]
+                below[..., :width] += (
+                    (swept.start @ self.below[l]).real if block.complex_state else swept.start @ self.below[l]
+                )
             v = block.pull_input(p, tape, swept) if l > 0 else None
             v = v + direct if direct is not None and v is not None else v
         xp = array_module(below)
@@ -262,7 +285,9 @@ def _pull_rows(block, p, x, v, input=True):
         down, back = block.pull_rows(p, tape, v.reshape(T * B, rows, -1))
         regressor = (tape.s if block.form == "post" else tape.r).reshape(T, B, -1)
         back = back.reshape(T, B, rows, -1)
-        W = times_input(back, regressor if block.scale == 1 else float(block.scale) * regressor, per_sample=True)
+        W = times_input(
+            back, regressor if block.scale == 1 else float(block.scale) * regressor, per_sample=True
+        )
         parts = [W.reshape(B, rows, -1), back.sum(axis=0)] if block.bias else [W.reshape(B, rows, -1)]
         return down.reshape(T, B, rows, -1), xp.concatenate(parts, axis=-1)
     flat = x.reshape(T * B, *x.shape[2:])
@@ -282,12 +307,14 @@ def _pull_rows(block, p, x, v, input=True):
     return down, grads
 
 
-def _push(block, p, x, V, first):
+def _push(block, p, x, V):
     """Columns forward through a feedforward block: ``(B, n_in, P) -> (B, n_out, P + P_l)``, Eq. (STACK.2)."""
     xp, B = array_module(x), len(x)
     width = _size(block.forward(p, x[:1])[0].shape[1:])
     like = next(iter(p.values())) if p else (V if V is not None else x)
-    rows = xp.tile(xp.eye(width, dtype=xp.result_type(like, x) if x.dtype.kind in "fc" else like.dtype), (B, 1, 1))
+    rows = xp.tile(
+        xp.eye(width, dtype=xp.result_type(like, x) if x.dtype.kind in "fc" else like.dtype), (B, 1, 1)
+    )
     down, own = _pull_rows(block, p, x[None], rows[None], input=V is not None)
     return own if V is None else xp.concatenate([down[0] @ V, own], axis=-1)
 
@@ -296,6 +323,14 @@ def _read(q, M):
     """sum over the batch of q M; ``(B, N), (B, N, P) -> (P,)``; of complex states the real part (LRU.5)."""
     flat = q.reshape(-1) @ M.reshape(-1, M.shape[-1])
     return flat.real if q.dtype.kind == "c" and M.dtype.kind == "c" else flat
+
+
+def _sum(a, b):
+    """The sum of two totals of a cell."""
+    if a is None or b is None:
+        return a if b is None else b
+    below = None if a[0] is None else a[0] + b[0]
+    return below, {k: a[1][k] + b[1][k] for k in a[1]} if isinstance(a[1], dict) else a[1] + b[1]
 
 
 def _add(found, parts):

@@ -52,13 +52,15 @@ class RecurrentNetwork(Network):
     """
 
     recurrent = True
-    known = {**BLOCKS, **CELLS}
+    known = BLOCKS | CELLS
 
     def __init__(self, blocks, loss="mse", input_shape=None):
         super().__init__(blocks, loss, input_shape)
         self.cells = [l for l, block in enumerate(self.blocks) if is_cell(block)]
         if not self.cells:
-            raise ValueError("a RecurrentNetwork needs at least one cell (RNN, GRU, ...); without one take Network")
+            raise ValueError(
+                "a RecurrentNetwork needs at least one cell (RNN, GRU, ...); without one take Network"
+            )
         for l, block in enumerate(self.blocks, start=1):
             if getattr(block, "statistics", None) == "batch":
                 raise ValueError(
@@ -116,6 +118,14 @@ class Stretch(NamedTuple):
     last: list
     tapes: list
     inputs: list
+    locals: list = None  # the derivatives of every cell's steps, where they have been asked for
+
+    def with_locals(self, net, params):
+        """The same, with the derivatives of the cells."""
+        cells = zip(net.blocks, params, self.tapes, strict=True)
+        return self._replace(
+            locals=[block.local(p, tape) if is_cell(block) else None for block, p, tape in cells]
+        )
 
 
 def run(net, params, h, x, reset, start) -> Stretch:
@@ -201,7 +211,9 @@ def prepare_sequences(net, params, inputs, targets, mask, h0, reset) -> Prepared
     for l in net.cells:
         kinds = {value.dtype.kind for value in params[l].values()}
         if net.blocks[l].complex_state and "c" in kinds:
-            raise TypeError(f"the parameters of block {l + 1}, an LRU, must be real: its state is complex already")
+            raise TypeError(
+                f"the parameters of block {l + 1}, an LRU, must be real: its state is complex already"
+            )
     indices, shape = takes_integers(net), net.shapes[0]
     check_array("inputs", inputs, kinds="iu" if indices else "fc")
     if inputs.ndim != 2 + len(shape) or inputs.shape[2:] != shape:
@@ -222,8 +234,7 @@ def prepare_sequences(net, params, inputs, targets, mask, h0, reset) -> Prepared
     mask = _prepare_mask(mask, T, B, params)
     if reset is not None:
         _check_table("reset", reset, T, B, params)
-    like = first_parameter(params, inputs)
-    start, more = _initial_states(net, params, h0, B, cast(like, real_precision(params, inputs)))
+    start, more = _initial_states(net, params, h0, B, inputs)
     check_values([*tests, *more])
     return Prepared(inputs, targets, mask, start, reset)
 
@@ -239,7 +250,9 @@ def _prepare_targets(net, params, inputs, targets):
     except (TypeError, ValueError) as error:
         words = str(error).replace("y must", "targets, with time and batch in one axis, must", 1)
         raise type(error)(words.replace("y as labels", "targets as labels", 1)) from None
-    tests = [(message.replace("y must", "targets must", 1), holds, values) for message, holds, values in tests]
+    tests = [
+        (message.replace("y must", "targets must", 1), holds, values) for message, holds, values in tests
+    ]
     return rows.reshape(T, B, -1), tests
 
 
@@ -269,11 +282,13 @@ def _check_table(name, table, T, B, params):
     if not is_array(table):
         raise TypeError(f"{name} must be a NumPy or CuPy array, got {type(table).__name__}")
     if table.dtype.kind != "b" or table.shape != (T, B):
-        raise ValueError(f"{name} must be boolean of shape {(T, B)}, got {table.dtype} of shape {table.shape}")
+        raise ValueError(
+            f"{name} must be boolean of shape {(T, B)}, got {table.dtype} of shape {table.shape}"
+        )
     check_module(name, table, params)
 
 
-def _initial_states(net, params, h0, B, like):
+def _initial_states(net, params, h0, B, inputs):
     """The state of every cell before the first step, a list with one entry a block, and tests of given values."""
     if h0 is None:
         given = [None] * len(net.cells)
@@ -282,9 +297,18 @@ def _initial_states(net, params, h0, B, like):
     elif isinstance(h0, list | tuple):
         given = list(h0)
     else:
-        raise TypeError(f"h0 must be an array (one cell) or a list of arrays, one a cell; got {type(h0).__name__}")
+        raise TypeError(
+            f"h0 must be an array (one cell) or a list of arrays, one a cell; got {type(h0).__name__}"
+        )
     if len(given) != len(net.cells):
         raise ValueError(f"h0 must have {len(net.cells)} states, one a cell; got {len(given)}")
+    real = real_precision(params, inputs)
+    arrays = [value for p in params for value in p.values()] + [a for a in (inputs, *given) if is_array(a)]
+    moved = any(a.dtype.kind == "c" for a in arrays) and not any(
+        net.blocks[l].complex_state for l in net.cells
+    )
+    dtype = np.result_type(real, np.complex64) if moved else real  # complex numbers are the complex step's
+    like = array_module(first_parameter(params, inputs)).empty(0, dtype)
     start, tests = [None] * len(net.blocks), []
     for l, h in zip(net.cells, given, strict=True):
         cell, name = net.blocks[l], f"h0 of block {l + 1}"
@@ -300,11 +324,7 @@ def _initial_states(net, params, h0, B, like):
             )
         check_module(name, h, params)
         tests.append((f"{name} must be finite", array_module(h).isfinite(h), h))
-        real = real_precision(params, like)
-        if cell.complex_state:
-            start[l] = h.astype(np.result_type(real, np.complex64))
-        else:
-            start[l] = cast(h, real)
+        start[l] = h.astype(np.result_type(real, np.complex64) if cell.complex_state else dtype)
     return start, tests
 
 

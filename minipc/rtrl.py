@@ -15,9 +15,12 @@ from typing import NamedTuple
 
 from .arguments import check_optimizer, check_positive_number
 from .backend import Array, array_module, to_numpy
+from .cells import Tape
 from .influence import start as start_influence
 from .network import Gradient, check_loss
-from .recurrent import Prepared, State, is_cell, losses, prepare_sequences, pull, run
+from .recurrent import Prepared, State, add_learned, flat_time, is_cell, losses, prepare_sequences, pull, run
+
+AT_ONCE = 64  # steps whose states are found at once, before the influence goes through them
 
 
 def gradient(
@@ -125,7 +128,9 @@ def online(
     """
     check_optimizer("optimizer", optimizer)
     if influence == "hybrid":
-        raise ValueError("influence hybrid gives gradients at the end of a block only: take exact for online learning")
+        raise ValueError(
+            "influence hybrid gives gradients at the end of a block only: take exact for online learning"
+        )
     p = prepare_sequences(net, params, inputs, targets, mask, h0, reset)
     now = _begin(net, params, p, h0, carry, influence, None)
     xp, state = array_module(p.inputs), optimizer.init(params) if state is None else state
@@ -134,7 +139,9 @@ def online(
         values, grads, now = _step(net, params, p, now, t)
         rows.append(values)
         if lanes[t]:
-            params, state = optimizer.step(params, [{k: v / lanes[t] for k, v in g.items()} for g in grads], state)
+            params, state = optimizer.step(
+                params, [{k: v / lanes[t] for k, v in g.items()} for g in grads], state
+            )
     return Online(params, state, xp.stack(rows), now)
 
 
@@ -167,7 +174,9 @@ def staleness(
     for t in range(len(p.inputs)):
         _, grads, now = _step(net, theta, p, now, t)
         total = _plus(net, total, grads)
-        theta = [{k: v - learning_rate * g[k] for k, v in q.items()} for q, g in zip(theta, grads, strict=True)]
+        theta = [
+            {k: v - learning_rate * g[k] for k, v in q.items()} for q, g in zip(theta, grads, strict=True)
+        ]
     square = lambda tree: sum(float((to_numpy(v) ** 2).sum()) for g in tree for v in g.values())  # noqa: E731
     off = [{k: v - f[k] for k, v in g.items()} for g, f in zip(total, frozen, strict=True)]
     size = square(frozen)
@@ -186,7 +195,11 @@ def _begin(net, params, p, h0, carry, name, block):
     if h0 is not None:
         raise ValueError("h0 and carry both say where to begin: give one of them")
     shapes = [[None if h is None else h.shape for h in hs] for hs in (carry.h, p.start)]
-    if shapes[0] != shapes[1] or type(fresh) is not type(carry.influence) or fresh.entries != carry.influence.entries:
+    if (
+        shapes[0] != shapes[1]
+        or type(fresh) is not type(carry.influence)
+        or fresh.entries != carry.influence.entries
+    ):
         raise ValueError(
             f"carry must be that of this network, batch and influence {name!r}: its states are {shapes[0]}, expected {shapes[1]}"
         )
@@ -195,95 +208,117 @@ def _begin(net, params, p, h0, carry, name, block):
 
 def _in_blocks(net, params, p, state):
     """(HYB.1): loss (B,), gradients, and the state at the end."""
-    T, K = len(p.inputs), state.influence.block
-    loss, grads, h, M = None, None, state.h, state.influence
-    for t in range(0, T, K):
-        cut = slice(t, min(t + K, T))
-        reset = None if p.reset is None else p.reset[cut]
-        done = run(net, params, h, p.inputs[cut], reset, state.start)
-        part = Prepared(None, p.targets[cut], None if p.mask is None else p.mask[cut], None, None)
-        values, v = losses(net, done.out, part)
-        loss = values.sum(axis=0) if loss is None else loss + values.sum(axis=0)
-        check_loss(net, params, p.inputs, loss)
+    loss, grads, h, M = 0, None, state.h, state.influence
+    for cut in _cuts(p, M.block):
+        done = run(net, params, h, p.inputs[cut], None if p.reset is None else p.reset[cut], state.start)
+        values, v = _losses(net, params, p, done, cut)
         back = pull(net, params, done.tapes, v, [None] * len(net.blocks))  # p is cut at the end of the block
-        grads = _plus(net, grads, back.grads)
-        for l in net.cells:
-            if net.blocks[l].learn_h0:  # through resets inside the block
-                grads = _plus(net, grads, _only(net, l, net.blocks[l].initial_gradient(back.reset[l].sum(axis=0))))
-        grads = _plus(net, grads, M.read(params, back.start))  # (HYB.1)
-        M.advance(params, done.tapes, done.inputs)  # (HYB.2)
-        h = done.last
+        grads = _plus(net, grads, add_learned(net, back.grads, back.reset))  # the resets inside the block
+        grads = _plus(net, grads, M.gradients(params, M.read(back.start)))  # (HYB.1)
+        M.advance(params, done)  # (HYB.2)
+        loss, h = loss + values.sum(axis=0), done.last
     return loss, grads, State(h, M, state.start)
 
 
 def _step_by_step(net, params, p, state):
     """(RTRL.1), (RTRL.2): loss (B,), gradients, and the state at the end."""
-    loss = grads = None
-    for t in range(len(p.inputs)):
-        values, found, state = _step(net, params, p, state, t)
-        loss = values if loss is None else loss + values
-        grads = _plus(net, grads, found)
-    return loss, grads, state
+    loss, grads, total = 0, None, None
+    for cut in _cuts(p, AT_ONCE):
+        values, found, total, state = _steps(net, params, p, state, cut, total)
+        loss, grads = loss + values.sum(axis=0), _plus(net, grads, found)
+    return loss, _plus(net, grads, state.influence.gradients(params, total)), state
+
+
+def _steps(net, params, p, state, cut, total=None):
+    """Some steps: their losses (T, B), gradients behind the states, those through the influence, the next state.
+
+    The states of all steps are found at once, with their credit and derivatives; the influence goes from step to step.
+    """
+    h, M = state.h, state.influence
+    done = run(net, params, h, p.inputs[cut], None if p.reset is None else p.reset[cut], state.start)
+    values, v = _losses(net, params, p, done, cut)
+    q, grads = credit(net, params, done.tapes, v, through_cells=M.local)
+    done = done.with_locals(net, params)
+    anew = [False] * len(values) if p.reset is None else to_numpy(p.reset[cut].any(axis=1))
+    for t in range(len(values)):
+        if anew[t]:
+            M.reset(p.reset[cut][t])  # (RTRL.6)
+        M.step(params, done, t)  # (RTRL.1)
+        total = M.read([None if q_l is None else q_l[t] for q_l in q], total)  # (RTRL.2)
+    return values, grads, total, State(done.last, M, state.start)
 
 
 def _step(net, params, p, state, t):
     """One step: losses (B,), the gradient of their sum through all of the past, the next state."""
-    h, M, xp = state.h, state.influence, array_module(p.inputs)
-    if p.reset is not None:
-        lanes = p.reset[t]
-        M.reset(lanes)  # (RTRL.6)
-        h = [None if a is None else xp.where(lanes[:, None], b, a) for a, b in zip(h, state.start, strict=True)]
-    done = run(net, params, h, p.inputs[t : t + 1], None, state.start)
-    part = Prepared(None, p.targets[t : t + 1], None if p.mask is None else p.mask[t : t + 1], None, None)
+    values, grads, total, state = _steps(net, params, p, state, slice(t, t + 1))
+    return values[0], _plus(net, grads, state.influence.gradients(params, total)), state
+
+
+def _cuts(p, length):
+    """The steps in pieces of a length."""
+    T = len(p.inputs)
+    return [slice(t, min(t + length, T)) for t in range(0, T, length)]
+
+
+def _losses(net, params, p, done, cut):
+    """Losses (T, B) of some steps and the credit at their outputs; stops if a loss is not finite."""
+    part = Prepared(None, p.targets[cut], None if p.mask is None else p.mask[cut], None, None)
     values, v = losses(net, done.out, part)
-    check_loss(net, params, p.inputs[t : t + 1], values[0])
-    M.advance(params, done.tapes, done.inputs)  # (RTRL.1)
-    q, grads = credit(net, params, done.tapes, v, through_cells=M.local)
-    return values[0], _plus(net, grads, M.read(params, q)), State(done.last, M, state.start)  # (RTRL.2)
+    check_loss(net, params, p.inputs[cut], values)
+    return values, v
 
 
 def credit(net, params, tapes, v, through_cells=False):
-    """Credit q_t of every state at one step, and the gradients of what stands between the states and the loss.
+    """Credit q_t ``(T, B, N)`` of every state, and the gradients of what stands between the states and the loss.
 
-    ``v (1, B, o)`` at the output. q is the derivative at fixed other states, which reach the loss through their own
-    influence; with ``through_cells`` it is the whole derivative at this step, as the layer-local rule wants (STACK.4).
+    ``v (T, B, o)`` at the outputs. q is the derivative at fixed other states, which reach the loss through their own
+    influence; with ``through_cells`` it is the whole derivative at the same step, as the layer-local rule wants (STACK.4).
     """
-    L, (_, B) = len(net.blocks), v.shape[:2]
+    L, lowest = len(net.blocks), net.cells[0]
     q, grads, whole = [None] * L, [{} for _ in net.blocks], v
     for l in range(L - 1, -1, -1):
         block, p, tape = net.blocks[l], params[l], tapes[l]
-        below = any(k < l for k in net.cells)  # is there anyone to hand it to?
         if is_cell(block):
-            grads[l] = block.output_gradients(p, tape, v) if v is not None else {}
-            _, v_next = block.output_pull(p, v) if v is not None else (None, None)
-            q_l, direct = block.output_pull(p, whole)
-            q[l] = _at_state(block, q_l[0])
-            v = v_next
-            if not through_cells:
-                whole = v
-            elif below:
-                down = block.pull_input(p, tape, block.sweep(p, tape, q_l, None))
-                whole = down if direct is None else down + direct
-            if whole is None or not (below or v is not None):
-                break
-        else:
-            flat = None if v is None else v.reshape(B, *v.shape[2:])
             if v is not None:
-                v, grads[l] = block.vjp(p, tape, flat, input=below)
-                v = None if v is None else v[None]
-            if through_cells and below:
-                whole = block.vjp(p, tape, whole[0], params=False)[0][None]
-            else:
+                grads[l] = block.output_gradients(p, tape, v)
+                _, v = block.output_pull(p, v)  # past the states: only an LRU has a way
+            if whole is None:
+                continue
+            q_l, direct = block.output_pull(p, whole)
+            q[l] = _at_state(block, q_l)
+            whole = v
+            if through_cells and l > lowest:
+                down = _one_step_down(block, p, tape, q[l])
+                whole = down if direct is None else down + direct
+        else:
+            if through_cells and l > lowest:
+                whole = _pulled(block, p, tape, whole, params=False)[0]
+            if v is not None:  # the way past all states
+                v, grads[l] = _pulled(block, p, tape, v, input=l > 0)
+            if not through_cells:
                 whole = v
     return q, grads
 
 
+def _pulled(block, p, tape, v, **wanted):
+    """The block's vjp of all steps at once, ``v (T, B, ...)``."""
+    down, grads = block.vjp(p, tape, flat_time(v), **wanted)
+    return None if down is None else down.reshape(*v.shape[:2], *down.shape[1:]), grads
+
+
+def _one_step_down(block, p, tape, q):
+    """Credit (T, B, N) at the states down to the inputs of the same steps: all of them are lanes of one step."""
+    tape = Tape(*(flat_time(a)[None] for a in tape[:3]), tuple(flat_time(a)[None] for a in tape.kept), None)
+    down = block.pull_input(p, tape, block.sweep(p, tape, None, flat_time(q)))
+    return down.reshape(*q.shape[:2], -1)
+
+
 def _at_state(block, q):
-    """Credit at the output's part of the state as credit at the state, ``(B, N)``."""
+    """Credit at the output's part of the state as credit at the whole of it, ``(T, B, N)``."""
     if q.shape[-1] == block.state_size:
         return q
     xp = array_module(q)
-    return xp.concatenate([q, xp.zeros((len(q), block.state_size - q.shape[-1]), q.dtype)], axis=1)
+    return xp.concatenate([q, xp.zeros((*q.shape[:-1], block.state_size - q.shape[-1]), q.dtype)], axis=-1)
 
 
 def _plus(net, a, b):
@@ -295,11 +330,6 @@ def _plus(net, a, b):
         names = [name for name in block.shapes if name in p or name in q]
         found.append({n: p[n] + q[n] if n in p and n in q else p.get(n, q.get(n)) for n in names})
     return found
-
-
-def _only(net, l, grads):
-    """A gradient that has entries for block ``l`` alone."""
-    return [grads if k == l else {} for k in range(len(net.blocks))]
 
 
 def _lanes(p):
