@@ -45,7 +45,7 @@ states   real, (B, N). LSTM: [h; c]; RTU: [h1; h2]; LRU: [Re h; Im h], so N = 2n
 
 The engine keeps the state of the LRU as n complex numbers and returns the derivative of the loss by it as
 delta = dLoss/dRe(h) + i dLoss/dIm(h), (LRU.4). With ``pairs`` and ``complexes``: pairs(h of the engine) is the
-state here, and pairs(delta of the engine) is the derivative here.
+state here, and pairs(delta of the engine) is the derivative here; ``native`` does it for a list of cells.
 """
 
 import autograd.numpy as anp
@@ -66,6 +66,12 @@ def complexes(h):
     """Re + i Im (..., n), complex, of [Re; Im] (..., 2n), real."""
     n = h.shape[-1] // 2
     return h[..., :n] + 1j * h[..., n:]
+
+
+def native(blocks, states):
+    """The states of the cells, (.., N), with the pairs of an LRU as complex numbers, as the engine has them."""
+    cells = [block for block in blocks if is_cell(block)]
+    return [complexes(h) if block["kind"] == "lru" else h for block, h in zip(cells, states, strict=True)]
 
 
 # Cells: one step each, (state, output) from the state before and the input
