@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGE, REFERENCE = ROOT / "minipc", ROOT / "reference"
 EQUATIONS = (REFERENCE / "equations.md").read_text(encoding="utf-8")
 ID = re.compile(
-    r"\b(?:ACT|LOSS|INIT|BP|JVP|CONV|POOL|EMB|RES|LN|BN|sPC|ePC|EPS|LIN|SGD|RMS|ADAM|DECAY|CLIP|WARM|COS|STEP|CHK|MOM|ZIL|FPA|MOON|TRK|LOR|ADD|PAR|COPY|BOG)\.\d+\b"
+    r"\b(?:ACT|LOSS|INIT|BP|JVP|CONV|POOL|EMB|RES|LN|BN|sPC|ePC|EPS|LIN|SGD|RMS|ADAM|DECAY|CLIP|WARM|COS|STEP|CHK|MOM|ZIL|FPA|MOON|TRK|LOR|ADD|PAR|COPY|BOG|RNN|GRU|LSTM|BPTT|RTRL|HYB|LRU|ELSTM|RTU|STACK)\.\d+\b"
 )
 RANGE = re.compile(rf"({ID.pattern})-({ID.pattern})")
 
