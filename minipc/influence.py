@@ -21,7 +21,7 @@ name       which gradient                      memory a sequence                
 exact      the exact one                       N P a gated cell; O(P) a diagonal one   N^2 P; O(P)
 hybrid     the exact one, every K steps        the same, and K N^2                     N^2 P / K + N P
 diagonal   the exact one; refuses gated cells  O(P)                                    O(P)
-local      biased, if there are two cells      as exact, without lower layers          the same
+local      biased, unless the cell is first    as exact, without lower layers          the same
 ========== =================================== ======================================= ===========================
 
 P counts the parameters of the cell and of what stands below it.
@@ -82,6 +82,7 @@ class Influence:
             if not is_cell(block):
                 columns = [*columns, (l, "block")]
                 continue
+            columns = [] if local else columns
             self.sources[l], xp, B = columns, array_module(h[l]), len(h[l])
             width = sum(self._width(*source) for source in columns)
             if width:
@@ -90,8 +91,7 @@ class Influence:
                 self.own[l] = block.start_influence(B, h[l])
             else:
                 self.own[l] = block.start_traces(B, h[l])
-            columns = [] if local else [*columns, (l, "state")]
-            columns = [*columns, (l, "output")] if block.output_shapes else columns
+            columns = [*columns, (l, "state"), *([(l, "output")] if block.output_shapes else [])]
 
     def copy(self):
         """The same, in arrays of its own: :meth:`advance` and :meth:`reset` work in place."""
@@ -127,7 +127,7 @@ class Influence:
     def step(self, params, stretch, t):
         """One step further, Eqs. (RTRL.1), (STACK.2): step ``t`` of a stretch of time."""
         V = None  # (B, width, columns): how the output of the block before follows the parameters
-        for l in range(self.net.cells[-1] + 1):
+        for l in self.net.cells if self.local else range(self.net.cells[-1] + 1):
             block, p = self.net.blocks[l], params[l]
             if is_cell(block):
                 V = self._step_cell(l, block, p, stretch, t, V)
@@ -147,16 +147,13 @@ class Influence:
         else:
             own = block.step_traces(self.own[l], local, tape.u[t], t)  # (LRU.6), (ELSTM.3), (RTU.4)
         self.below[l], self.own[l] = below, own
-        if l == self.net.cells[-1]:
+        if self.local or l == self.net.cells[-1]:
             return None
-        parts = []
-        if not self.local:
-            if below is not None:
-                parts.append(block.push_output(p, below, V))
-            parts.append(block.push_own(p, own))  # (STACK.5), (STACK.6): of a diagonal cell without its zeros
+        parts = [] if below is None else [block.push_output(p, below, V)]
+        parts.append(block.push_own(p, own))  # (STACK.5), (STACK.6): of a diagonal cell without its zeros
         if block.output_shapes:
             parts.append(block.output_immediate(p, tape, t))
-        return array_module(tape.u).concatenate(parts, axis=-1) if parts else None
+        return array_module(tape.u).concatenate(parts, axis=-1)
 
     def read(self, q, total=None):
         """sum over the batch of credit times influence, Eqs. (RTRL.2), (STACK.3), added to the ``total`` so far.

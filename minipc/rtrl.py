@@ -44,7 +44,8 @@ def gradient(
         as in :func:`minipc.bptt.gradient`; a reset puts the influence back, too
     influence : str
         "hybrid" (exact, in blocks), "exact" (step by step), "diagonal" (exact; LRU, RTU, eLSTM only), or "local": each
-        cell's own parameters on its own state, credit through space at the same step, **biased** if there are two cells
+        cell's own parameters on its own state, and credit through space at the same step for all that stands below it,
+        **biased** unless a single cell comes first
     block : int, optional                steps in a block of "hybrid"; None: see :func:`minipc.influence.start`
     carry : State, optional              ``carry`` of the gradient of the stretch before: states and influence go on
 
@@ -274,29 +275,23 @@ def credit(net, params, tapes, v, through_cells=False):
     ``v (T, B, o)`` at the outputs. q is the derivative at fixed other states, which reach the loss through their own
     influence; with ``through_cells`` it is the whole derivative at the same step, as the layer-local rule wants (STACK.4).
     """
-    L, lowest = len(net.blocks), net.cells[0]
-    q, grads, whole = [None] * L, [{} for _ in net.blocks], v
+    L = len(net.blocks)
+    q, grads = [None] * L, [{} for _ in net.blocks]
     for l in range(L - 1, -1, -1):
+        if v is None:  # below the last way past the states
+            break
         block, p, tape = net.blocks[l], params[l], tapes[l]
         if is_cell(block):
-            if v is not None:
-                grads[l] = block.output_gradients(p, tape, v)
-                _, v = block.output_pull(p, v)  # past the states: only an LRU has a way
-            if whole is None:
-                continue
-            q_l, direct = block.output_pull(p, whole)
-            q[l] = _at_state(block, q_l)
-            whole = v
-            if through_cells and l > lowest:
+            grads[l] = block.output_gradients(p, tape, v)
+            at_output, v = block.output_pull(
+                p, v
+            )  # v goes on where the output sees the input: through the D of an LRU
+            q[l] = _at_state(block, at_output)
+            if through_cells and l > 0:
                 down = _one_step_down(block, p, tape, q[l])
-                whole = down if direct is None else down + direct
+                v = down if v is None else v + down
         else:
-            if through_cells and l > lowest:
-                whole = _pulled(block, p, tape, whole, params=False)[0]
-            if v is not None:  # the way past all states
-                v, grads[l] = _pulled(block, p, tape, v, input=l > 0)
-            if not through_cells:
-                whole = v
+            v, grads[l] = _pulled(block, p, tape, v, input=l > 0)
     return q, grads
 
 
