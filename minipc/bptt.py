@@ -106,7 +106,7 @@ def truncated(net, params, inputs, targets, mask=None, h0=None, reset=None, *, s
     loss = values.sum(axis=0)
     check_loss(net, params, p.inputs, loss)
     v = xp.zeros_like(out)
-    v[-1] = q.reshape(T * B, -1)  # only the last step of a window has a loss
+    v[-1] = q.reshape(T * B, -1)  # (BPTT.4): only the last step of a window has a loss
     back = pull(net, params, tapes, v, [None] * len(net.blocks))
     arrived = [None if r is None else r.reshape(T, B, -1).sum(axis=0) for r in back.reset]
     return _result(net, back.grads, loss, last, arrived)
@@ -164,7 +164,7 @@ def _part(p, cut):
 
 def _arrived(net, back):
     """Credit at the initial states: what comes from the first step, and from resets."""
-    return [None if s is None else s + r for s, r in zip(back.start, back.reset, strict=True)]
+    return [None if s is None else s + r for s, r in zip(back.start, back.reset, strict=True)]  # (BPTT.3)
 
 
 def _result(net, grads, loss, last, arrived):

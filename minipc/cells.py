@@ -263,9 +263,9 @@ class GatedCell(Cell):
             credits.append(v)
             E, direct = local.groups[0].E[t], [d if is_number(d) or d is None else d[t] for d in local.direct]
             w = sum(E[:, s][extra] * v[s][..., None, :] for s in range(self.parts))  # (B, [rows,] gates, n)
-            back = w.reshape(*w.shape[:-2], -1) @ p["W"]
+            back = w.reshape(*w.shape[:-2], -1) @ p["W"]  # (BPTT.1): J^T v, through the weights
             v_before = [xp.zeros_like(back)] * self.parts
-            for part, d in enumerate(direct):  # (BPTT.1): J^T v, what does not pass the weights
+            for part, d in enumerate(direct):  # (BPTT.1): and beside them
                 if d is not None:
                     v_before[part] = (
                         d * v[part] if is_number(d) else sum(d[:, s][extra] * v[s] for s in range(self.parts))

@@ -82,7 +82,7 @@ class Influence:
             if not is_cell(block):
                 columns = [*columns, (l, "block")]
                 continue
-            columns = [] if local else columns
+            columns = [] if local else columns  # (STACK.4)
             self.sources[l], xp, B = columns, array_module(h[l]), len(h[l])
             width = sum(self._width(*source) for source in columns)
             if width:
@@ -117,7 +117,7 @@ class Influence:
             block, own = self.net.blocks[l], self.own[l]
             xp = array_module(lanes)
             if self.below[l] is not None:
-                self.below[l] = _with_lanes(xp, lanes, self.below[l], 0)
+                self.below[l] = _with_lanes(xp, lanes, self.below[l], 0)  # (RTRL.6)
             if isinstance(own, dict):
                 fresh = block.start_traces(1, next(iter(own.values())))
                 self.own[l] = {name: _with_lanes(xp, lanes, own[name], fresh[name]) for name in own}
@@ -143,7 +143,8 @@ class Influence:
                 block.times_jacobian(p, local, t, below) + block.input_jacobian(p, local, t) @ V
             )  # (STACK.2)
         if isinstance(block, GatedCell):
-            own, self.spare[l] = block.step_influence(self.own[l], p, local, t, self.spare[l]), self.own[l]
+            new = block.step_influence(self.own[l], p, local, t, self.spare[l])  # (RTRL.1)
+            own, self.spare[l] = new, self.own[l]
         else:
             own = block.step_traces(self.own[l], local, tape.u[t], t)  # (LRU.6), (ELSTM.3), (RTU.4)
         self.below[l], self.own[l] = below, own

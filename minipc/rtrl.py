@@ -3,12 +3,12 @@ r"""Real-time recurrent learning: the gradient of BPTT, found forward in time, w
 =========  ==========================================================================================
 (RTRL.1)   :math:`M_t = J_t M_{t-1} + \bar M_t`, :math:`M_0 = \partial h_0/\partial\theta`
 (RTRL.2)   :math:`\partial(\mathcal L_1 + \dots + \mathcal L_t)/\partial\theta = \sum_{i\le t} q_i^\top M_i`
-(RTRL.4)   duality :math:`\sum_t q_t^\top M_t = \sum_t p_t^\top \bar M_t`: influence forward is errors backward
 (HYB.1)    in blocks: BPTT inside the block, and everything before it through M,
            :math:`g \mathrel{+}= \sum_t (D_t \odot p_t) z_t^\top + (J_{t_0+1}^\top p_{t_0+1})^\top M_{t_0}`
 =========  ==========================================================================================
 
 Credit comes down through space at each step, from the loss to the states; :mod:`minipc.influence` carries it into the past.
+That this is BPTT is a duality, (RTRL.4): :math:`\sum_t q_t^\top M_t = \sum_t p_t^\top \bar M_t`.
 """
 
 from typing import NamedTuple

@@ -25,14 +25,15 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "series": 4,  # decodes as text does
     "data": 5,
     "blocks": 2,
-    **dict.fromkeys(["convolution", "normalisation", "fast"], 3),
-    "residual": 4,
+    **dict.fromkeys(["convolution", "normalisation", "fast", "cells"], 3),
+    **dict.fromkeys(["residual", "diagonal"], 4),
     "registry": 5,
     "network": 6,
     "architectures": 7,
-    "inference": 7,
-    **dict.fromkeys(["backprop", "spc", "epc", "optim"], 8),
+    **dict.fromkeys(["inference", "recurrent"], 7),
+    **dict.fromkeys(["backprop", "spc", "epc", "optim", "bptt", "influence"], 8),
     **dict.fromkeys(["variants", "dag"], 9),  # they stand on spc and epc
+    "rtrl": 9,  # and this on influence
     **dict.fromkeys(["batches", "metrics", "checkpoint"], 9),
     **dict.fromkeys(["check", "mistakes", "plotting"], 9),
     "rules": 10,
@@ -67,6 +68,9 @@ ALGORITHMS = (
     "epc",
     "variants",
     "dag",
+    "bptt",
+    "influence",
+    "rtrl",
     "optim",
     "schedules",
 )
