@@ -445,6 +445,19 @@ class GatedCell(Cell):
         return xp.concatenate([*parts, xp.ones_like(parts[0][..., :1])], axis=-1)
 
 
+def _columns(a, dtype):
+    """``(T, B, n)`` as ``(T, n, B)``, contiguous, and one sample as ``(T, n)``: products read along their rows."""
+    T, B, n = a.shape
+    if B == 1:
+        return array_module(a).ascontiguousarray(a.reshape(T, n), dtype)
+    return array_module(a).ascontiguousarray(a.transpose(0, 2, 1), dtype)
+
+
+def _as_rows(a, B):
+    """The inverse of :func:`_columns`, as a view."""
+    return a[:, None] if B == 1 else a.transpose(0, 2, 1)
+
+
 @dataclass(frozen=True)
 class RNN(GatedCell):
     """Simple recurrent cell, Eqs. (RNN.1)-(RNN.5), in the post form or the pre form, with a leak.
@@ -503,52 +516,67 @@ class RNN(GatedCell):
         a = r @ p["W"].T + a_u
         return (a if alpha == 1 else (1 - alpha) * h + alpha * a), (r,)  # (RNN.2)
 
+    @property
+    def _plain(self):
+        """Neither a leak nor the pre form: the cell for which the loops below are written."""
+        return self.form == "post" and self.alpha == 1
+
     def scan(self, p, h, u, reset=None, start=None):
-        """As :meth:`GatedCell.scan`; without resets and leak in buffers, two thirds faster for small states."""
-        if reset is not None or self.form == "pre" or self.alpha != 1:
+        """As :meth:`GatedCell.scan`; a plain cell without resets in buffers, with the samples as columns."""
+        if reset is not None or not self._plain:
             return super().scan(p, h, u, reset, start)
-        xp, phi = array_module(u), ACTIVATIONS[self.activation].phi
-        a = u @ p["U"].T
-        a += p["b"]
-        states = xp.empty((len(u) + 1, *h.shape), xp.result_type(a, h, p["W"]))
-        if a.dtype != states.dtype:
-            a = a.astype(states.dtype)
-        states[0] = h
-        W, recurrent = p["W"].T, xp.empty_like(states[0])
+        xp, phi, W = array_module(u), ACTIVATIONS[self.activation].phi, p["W"]
+        (T, B), dtype = u.shape[:2], np.result_type(u, h, W)
+        a = _columns(u @ p["U"].T + p["b"], dtype)  # (T, n, B)
+        states = xp.empty((T + 1, *a.shape[1:]), dtype)
+        states[0] = _columns(h[None], dtype)[0]
+        recurrent = xp.empty_like(states[0])
         for a_t, before, after in zip(a, states, states[1:], strict=False):
-            xp.matmul(before, W, out=recurrent)
-            a_t += recurrent
+            W.dot(before, recurrent)
+            xp.add(a_t, recurrent, a_t)
             if self.activation == "tanh":
-                xp.tanh(a_t, out=after)
+                xp.tanh(a_t, after)
             else:
                 after[...] = phi(a_t)  # (RNN.1)
+        a, states = _as_rows(a, B), _as_rows(states, B)
         return states[1:], Tape(u, states[:-1], states[1:], (a, states[1:]), None)
 
     def sweep(self, p, tape, v_out, v_end, rows=False):
-        """As :meth:`GatedCell.sweep`; without resets and leak in buffers."""
-        if tape.reset is not None or self.form == "pre" or self.alpha != 1:
+        """As :meth:`GatedCell.sweep`; a plain cell without resets in buffers, with the samples as columns."""
+        if tape.reset is not None or not self._plain:
             return super().sweep(p, tape, v_out, v_end, rows)
-        xp, local = array_module(tape.u), self.local(p, tape)
-        D, W, T = local.groups[0].E[:, :, 0, 0], p["W"], len(tape.u)
+        xp, local, W = array_module(tape.u), self.local(p, tape), p["W"]
+        D, T = local.groups[0].E[:, :, 0, 0], len(tape.u)
         v = self._begin(tape, v_out, v_end)[0][0]
-        v = v.astype(xp.result_type(v, D, W))  # a copy: it is written to
-        shape = (T, *v.shape)
-        w = xp.empty(shape, v.dtype)
-        flat, flat_v = w.reshape(T, -1, self.n), v.reshape(-1, self.n)
-        D = D[:, :, None] if rows else D
-        for t in range(T - 1, -1, -1):
-            if v_out is not None:
-                v += v_out[t]  # (BPTT.1)
-            xp.multiply(D[t], v, out=w[t])
-            xp.matmul(flat[t], W, out=flat_v)  # (RNN.4)
-        return Swept((local, (w,)), v, xp.zeros_like(v))
+        dtype = np.result_type(v, D, W)
+        if rows:
+            v = v.astype(dtype)  # a copy: it is written to
+            w, D = xp.empty((T, *v.shape), dtype), D[:, :, None]
+            flat, flat_v = w.reshape(T, -1, self.n), v.reshape(-1, self.n)
+            for t in range(T - 1, -1, -1):
+                if v_out is not None:
+                    v += v_out[t]  # (BPTT.1)
+                xp.multiply(D[t], v, out=w[t])
+                xp.matmul(flat[t], W, out=flat_v)  # (RNN.4)
+            return Swept((local, (w,)), v, xp.zeros_like(v))
+        B, W, D = len(v), W.T, _columns(D, dtype)
+        q = [None] * T if v_out is None else _columns(v_out, dtype)[::-1]
+        w, v = xp.empty_like(D), _columns(v[None], dtype)[0].copy()
+        for D_t, q_t, w_t in zip(D[::-1], q, w[::-1], strict=True):
+            if q_t is not None:
+                xp.add(v, q_t, v)  # (BPTT.1)
+            xp.multiply(D_t, v, w_t)
+            W.dot(w_t, v)  # (RNN.4)
+        v = _as_rows(v[None], B)[0]
+        return Swept((local, (_as_rows(w, B),)), v, xp.zeros_like(v))
 
     def local(self, p, tape):
         """The derivatives of all steps of a tape, Eqs. (RNN.3)-(RNN.5)."""
         dphi, alpha = ACTIVATIONS[self.activation].dphi, float(self.alpha)
         if self.form == "post":
             a, r = tape.kept
-            D, z_h, slope = alpha * dphi(a, r), tape.before, None  # (RNN.3)
+            D = dphi(a, r) if alpha == 1 else alpha * dphi(a, r)  # (RNN.3)
+            z_h, slope = tape.before, None
         else:
             (r,) = tape.kept
             D, z_h, slope = array_module(r).full_like(r, alpha), r, dphi(tape.before, r)  # (RNN.3)
