@@ -60,14 +60,30 @@ def times_input(E, u, per_sample):
     A complex E goes with a real u as pairs of real numbers: half of the work of a complex product.
     """
     if E.dtype.kind == "c" and u.dtype.kind == "f":
-        pairs = times_input(E.view(u.dtype), u, per_sample)  # (..., 2n, m)
-        pairs = pairs.reshape(*pairs.shape[:-2], -1, 2, pairs.shape[-1])
-        return pairs[..., 0, :] + 1j * pairs[..., 1, :]
+        both = times_input(pairs(E), u, per_sample)  # (..., 2n, m)
+        both = both.reshape(*both.shape[:-2], -1, 2, both.shape[-1])
+        return both[..., 0, :] + 1j * both[..., 1, :]
     if not per_sample:
         return E.reshape(-1, E.shape[-1]).T @ u.reshape(-1, u.shape[-1])
     T, B = u.shape[:2]
     found = E.reshape(T, B, -1).transpose(1, 2, 0) @ u.transpose(1, 0, 2)  # (B, [rows] n, m)
     return found.reshape(*E.shape[1:], u.shape[-1])
+
+
+def interleaved(re, im, axis):
+    """Two real matrices as one, rows (axis 0) or columns (axis 1) in turn: its products are pairs, complex numbers to be."""
+    both = array_module(re).stack([re, im], axis=axis + 1)
+    return both.reshape(-1, re.shape[1]) if axis == 0 else both.reshape(len(re), -1)
+
+
+def pairs(z):
+    """Complex ``(..., n)`` as real ``(..., 2n)``, the same memory: re, im, re, im, ..."""
+    return z.view(z.real.dtype)
+
+
+def complexes(x):
+    """Real ``(..., 2n)`` as complex ``(..., n)``, the same memory."""
+    return x.view(array_module(x).result_type(x.dtype, "F"))
 
 
 def _at(values, t):
@@ -107,8 +123,8 @@ class DiagonalCell(Cell):
         """A^T v of every unit; ``(B, [1,] parts, parts, n), (B, [rows,] N)``."""
         if self.parts == 1:
             return A[..., 0, 0, :] * v
-        pairs = v.reshape(*v.shape[:-1], self.parts, self.n)
-        return (A * pairs[..., :, None, :]).sum(axis=-3).reshape(v.shape)
+        parts = v.reshape(*v.shape[:-1], self.parts, self.n)
+        return (A * parts[..., :, None, :]).sum(axis=-3).reshape(v.shape)
 
     def contracted(self, tape, swept, per_sample):
         """sum over time (and batch) of credit times immediate term, for every trace: ``([B, rows,] n[, m])``."""
@@ -244,8 +260,8 @@ class DiagonalCell(Cell):
         A = _at(local.A, t)
         if self.parts == 1:
             return A[:, 0, 0, :, None] * X
-        pairs = X.reshape(len(X), 1, self.parts, self.n, -1)
-        return (A[..., None] * pairs).sum(axis=2).reshape(X.shape)
+        parts = X.reshape(len(X), 1, self.parts, self.n, -1)
+        return (A[..., None] * parts).sum(axis=2).reshape(X.shape)
 
     def push_output(self, p, X, V):
         """Columns at the state to columns at the output, ``(B, N, P) -> (B, n_out, P)``."""
@@ -469,8 +485,7 @@ class LRU(DiagonalCell):
     def scan(self, p, h, u, reset=None, start=None):
         """Run T steps from ``h (B, n)`` complex on ``u (T, B, m)``: states ``(T, B, n)`` and a tape."""
         xp, (zeta, gam) = array_module(u), self.eigenvalues(p)
-        both = u @ xp.concatenate([p["B_re"], p["B_im"]]).T  # (T, B, 2n), real products
-        Bu = both[..., : self.n] + 1j * both[..., self.n :]
+        Bu = complexes(u @ interleaved(p["B_re"], p["B_im"], axis=0).T)  # (T, B, n)
         states = xp.empty(
             (len(u) + 1, *h.shape), Bu.dtype
         )  # each from the one before: no second copy of them
@@ -489,7 +504,7 @@ class LRU(DiagonalCell):
 
     def output(self, p, after, u):
         """Re(C h) + D u, Eq. (LRU.2); ``(T, B, n_out)``."""
-        return after.real @ p["C_re"].T - after.imag @ p["C_im"].T + u @ p["D"].T  # (LRU.2)
+        return pairs(after) @ interleaved(p["C_re"], -p["C_im"], axis=1).T + u @ p["D"].T  # (LRU.2)
 
     @property
     def output_shapes(self) -> dict:
@@ -498,13 +513,14 @@ class LRU(DiagonalCell):
 
     def output_pull(self, p, v):
         """Credit q at the state (LRU.5), and at the input through D; ``v (T, B, [rows,] n_out)``."""
-        return v @ p["C_re"] + 1j * (v @ p["C_im"]), v @ p["D"]  # (LRU.5)
+        return complexes(v @ interleaved(p["C_re"], p["C_im"], axis=1)), v @ p["D"]  # (LRU.5)
 
     def output_gradients(self, p, tape, v):
         """Gradients of C and D, sums over batch and time, Eq. (LRU.8)."""
         flat = v.reshape(-1, v.shape[-1])
-        h, u = (a.reshape(-1, a.shape[-1]) for a in (tape.after, tape.u))
-        return {"C_re": flat.T @ h.real, "C_im": -flat.T @ h.imag, "D": flat.T @ u}  # (LRU.8)
+        both = flat.T @ pairs(tape.after).reshape(len(flat), -1)  # (n_out, 2n)
+        grads = {"C_re": both[:, ::2].copy(), "C_im": -both[:, 1::2]}  # (LRU.8)
+        return {**grads, "D": flat.T @ tape.u.reshape(len(flat), -1)}  # (LRU.8)
 
     def output_rows(self, p, tape, v):
         """The same per sample and row, ``v (T, B, rows, n_out)``."""
@@ -571,8 +587,7 @@ class LRU(DiagonalCell):
     def pull_input(self, p, tape, swept):
         """Credit at the input of every step through the state, ``(T, B, [rows,] m)``; that through D comes apart."""
         _, gam = self.eigenvalues(p)
-        v = gam * swept.credit[1]
-        return v.real @ p["B_re"] - v.imag @ p["B_im"]
+        return pairs(gam * swept.credit[1]) @ interleaved(p["B_re"], -p["B_im"], axis=0)
 
     def input_jacobian(self, p, local, t):
         """G = dh_t/du_t, ``(1, n, m)`` complex, the same for every sample and step."""
@@ -589,6 +604,15 @@ class LRU(DiagonalCell):
         traces["B"].real += u[:, None, None]  # (LRU.6): real, and the same for every unit
         return traces
 
+    def contracted(self, tape, swept, per_sample):
+        """As :meth:`DiagonalCell.contracted`; without the factors that are one."""
+        if per_sample:
+            return super().contracted(tape, swept, per_sample)
+        credits, n = swept.credit[1], self.n
+        zeta = (credits * tape.before).reshape(-1, n).sum(axis=0)
+        gam = (credits * tape.kept[0]).reshape(-1, n).sum(axis=0)
+        return {"zeta": zeta, "gam": gam, "B": times_input(credits, tape.u, per_sample)}
+
     def advance_traces(self, traces, p, tape):
         """The traces after the steps of a tape, Eq. (LRU.6); all steps in one product, Eq. (HYB.4)."""
         if tape.reset is not None:  # then every lane has powers of its own
@@ -598,15 +622,15 @@ class LRU(DiagonalCell):
         for k in range(T - 1, -1, -1):
             xp.multiply(zeta, powers[k + 1], out=powers[k])
         through, powers = powers[0], powers[1:]
-        pairs = xp.concatenate([powers.real, powers.imag], axis=1).T @ tape.u.transpose(1, 0, 2)  # (B, 2n, m)
+        both = pairs(powers).T @ tape.u.transpose(1, 0, 2)  # (B, 2n, m)
         new = {
             "zeta": (powers[:, None] * tape.before).sum(axis=0),
             "gam": (powers[:, None] * tape.kept[0]).sum(axis=0),
         }
         found = {name: through * traces[name] + value[:, None] for name, value in new.items()}
         E_B = through[:, None] * traces["B"]
-        E_B.real += pairs[:, None, : self.n]
-        E_B.imag += pairs[:, None, self.n :]  # (HYB.4)
+        E_B.real += both[:, None, ::2]
+        E_B.imag += both[:, None, 1::2]  # (HYB.4)
         found["B"] = E_B
         return found | {name: through * traces[name] for name in traces if name.startswith("h0")}
 
@@ -701,9 +725,9 @@ class RTU(DiagonalCell):
         xp, (g, q, gam, r, omega) = array_module(tape.u), self.rotation(p)
         x, a = tape.kept
         T, B = x.shape[:2]
-        pairs = lambda v: v.reshape(T, B, 2, self.n)  # noqa: E731
-        slope = pairs(ACTIVATIONS[self.activation].dphi(a, tape.after))
-        h, x = pairs(tape.before), pairs(x)
+        split = lambda v: v.reshape(T, B, 2, self.n)  # noqa: E731
+        slope = split(ACTIVATIONS[self.activation].dphi(a, tape.after))
+        h, x = split(tape.before), split(x)
         turned = xp.stack([-h[:, :, 1], h[:, :, 0]], axis=2)  # what the sine multiplies
         rate = xp.exp(p["nu"])
         nu = -rate * g * h - rate * q * turned + rate * r * r / gam * x  # (RTU.3)
