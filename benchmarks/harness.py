@@ -47,13 +47,12 @@ def blas():
 
 
 def fingerprint(grads):
-    """One number for each parameter: its product with a fixed random array."""
+    """One number for each parameter, by name: its product with a fixed random array."""
     import numpy as np
 
-    rng = np.random.default_rng(1)
-    leaves = [
-        v for p in grads for v in (p.values() if isinstance(p, dict) else p if isinstance(p, tuple) else [p])
-    ]
+    rng, leaves = np.random.default_rng(1), []
+    for p in grads:
+        leaves += [p[k] for k in sorted(p)] if isinstance(p, dict) else p if isinstance(p, tuple) else [p]
     return [float((np.asarray(v, "float64") * rng.standard_normal(v.shape)).sum()) for v in leaves]
 
 
@@ -94,7 +93,16 @@ def serve(calls, gradients, extra):
 def start(module, program, threads, *more):
     """The process of one program, and its first report; None if it is not installed."""
     count = {name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    command = [sys.executable, "-m", f"benchmarks.{module}", "--work", program, "--threads", str(threads), *more]
+    command = [
+        sys.executable,
+        "-m",
+        f"benchmarks.{module}",
+        "--work",
+        program,
+        "--threads",
+        str(threads),
+        *more,
+    ]
     root = pathlib.Path(__file__).resolve().parents[1]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | count, cwd=root
@@ -126,5 +134,7 @@ def compare_gradients(reports, reference):
             if line in reports[reference]["gradients"]:
                 off = difference(found, reports[reference]["gradients"][line])
                 if not off < 1e-3:
-                    raise SystemExit(f"{program}, {line}: its gradient differs from {reference}'s by {off:.1e}")
+                    raise SystemExit(
+                        f"{program}, {line}: its gradient differs from {reference}'s by {off:.1e}"
+                    )
     print("all gradients agree within 1e-3 (float32)")
