@@ -78,6 +78,48 @@ def test_rtrl_of_the_recurrent_net(seed, form, alpha, reset):
     assert_same(M[0, 0], np.concatenate(parts, axis=-1), rtol=TOL)
 
 
+@given(SEEDS, FORMS, ALPHAS)
+@fewer(8)
+def test_rtrl_in_blocks(seed, form, alpha):
+    """Eqs. (HYB.1)-(HYB.3): every block length, 5 steps; the gradient at every block end, the influence at the last."""
+    p = draw(seed, ["rnn"], form=form, alpha=alpha)
+    prefixes = [gradient[0] for gradient in ad.prefix_gradients(*p.arguments)]
+    whole = ad.influence(p.blocks, p.params, p.inputs, p.h0)[0][0]
+    M = np.concatenate([whole["W"][-1], whole["U"][-1], whole["b"][-1][..., None]], axis=-1)
+    assert_live([prefixes[-1], M])
+    for length in range(1, 6):
+        args = (p.blocks[0], p.params[0], p.inputs, credit_of(p), p.h0[0], length)
+        found, influence = loops.rnn_hybrid(*args)
+        assert sorted(found) == sorted({*range(length, 6, length), 5})
+        assert_same(list(found.values()), [prefixes[t - 1] for t in found], rtol=TOL)
+        assert_same(influence, M, rtol=TOL)
+
+
+@pytest.mark.parametrize("gamma", ["free", "tied"])
+@given(seed=SEEDS)
+@fewer(8)
+def test_the_lru_in_blocks_and_backwards(gamma, seed):
+    """Eqs. (HYB.4), (LRU.5): the trace of B by powers of zeta, and total credit without a conjugate."""
+    p = draw(seed, ["lru"], gamma=gamma)
+    n, T = len(p.params[0]["nu"]), 5
+    whole = ad.influence(p.blocks, p.params, p.inputs, p.h0)[0][0]["B_re"][-1]
+    own = np.stack([[whole[:, i, i], whole[:, n + i, i]] for i in range(n)])  # (n, 2, B, m)
+    assert_live(own)
+    for length in range(1, T + 1):
+        found = loops.lru_block_trace(p.params[0], p.inputs, gamma, length)
+        assert_same(found, own.transpose(2, 0, 3, 1), rtol=TOL)
+    total, initial = loops.lru_bptt(p.params[0], credit_of(p), gamma)
+    expected = ad.initial_gradient(*p.arguments)[0]
+    assert_same(ad.pairs(initial), expected, rtol=TOL)
+    late = p._replace(
+        inputs=p.inputs[2:], targets=p.targets[2:], mask=p.mask[2:]
+    )  # dLoss/dh_2, from there on
+    late = late._replace(h0=[ad.run(p.blocks, p.params, p.inputs, p.h0)[1][0][1]])
+    zeta = np.exp(-np.exp(p.params[0]["nu"]) + 1j * np.exp(p.params[0]["th"]))
+    at_start = ad.initial_gradient(*late.arguments)[0]
+    assert_same(ad.pairs((zeta * total[2]).conj()), at_start, rtol=TOL)
+
+
 @given(SEEDS, FORMS, ALPHAS, st.booleans())
 @fewer(10)
 def test_rtrl_of_two_nets_one_over_the_other(seed, form, alpha, reset):
