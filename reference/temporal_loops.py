@@ -352,15 +352,13 @@ def lru_block_trace(p, inputs, gamma, length):
         last = min(first + length, T)
         for i in range(n):
             zeta, gam = lru_modes(p, i, gamma)
-            powers = (
-                [(zeta**k).real for k in range(last - first + 1)],
-                [(zeta**k).imag for k in range(last - first + 1)],
-            )
+            powers = [zeta**k for k in range(last - first + 1)]
+            real, imaginary = [power.real for power in powers], [power.imag for power in powers]
             for b, j in np.ndindex(B, m):
                 re, im = E[b, i, j]
-                kept = powers[0][-1] * re - powers[1][-1] * im, powers[0][-1] * im + powers[1][-1] * re
-                for part in range(2):
-                    fed = sum(powers[part][last - 1 - t] * gam * inputs[t, b, j] for t in range(first, last))
+                kept = real[-1] * re - imaginary[-1] * im, real[-1] * im + imaginary[-1] * re
+                for part, rows in enumerate((real, imaginary)):
+                    fed = sum(rows[last - 1 - t] * gam * inputs[t, b, j] for t in range(first, last))
                     E[b, i, j, part] = kept[part] + fed  # (HYB.4)
     return E
 
