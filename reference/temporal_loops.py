@@ -19,6 +19,9 @@ id         equation, entry by entry                                             
 (RTRL.1)   M_t[b,k,i,j] = sum_m J_t[b,k,m] M_{t-1}[b,m,i,j] + Mbar_t[b,k,i,j]     rnn_stack_rtrl
 (RTRL.2)   d(L_1+..+L_t)/dTheta[i,j] = sum_{s<=t,b,k} q_s[b,k] M_s[b,k,i,j]       rnn_stack_rtrl
 (RTRL.6)   before a step that is reset: h[b,:] = h_0[b,:] and M[b,:,:,:] = 0      all
+(HYB.1)    BPTT inside a block, and what is before it through M                   rnn_hybrid
+(HYB.2)    R_s[k,i] = (J .. J_{s+1})[k,i] D_s[i], M <- (J .. J) M + sum R_s z_s   rnn_hybrid
+(HYB.4)    E <- zeta^K E + sum_s zeta^(K-s) gam u_s, in real numbers              lru_block_trace
 (STACK.2)  M^(l,k)_t = A^l M^(l,k)_{t-1} + G^l M^(l-1,k)_t + [l=k] Mbar^l_t       rnn_stack_rtrl
 (STACK.3)  dLoss/dTheta^k = sum_t (q^L_t)^T M^(L,k)_t                             rnn_stack_rtrl
 (GRU.2)    J[k,i] of the gated recurrent unit                                     gru_jacobians
@@ -182,6 +185,48 @@ def rnn_stack_rtrl(blocks, params, inputs, credit, h0, reset=None):
     return prefixes, M
 
 
+def rnn_hybrid(block, p, inputs, credit, h0, length):
+    """RTRL in blocks of ``length`` steps, the last one as long as it is, (HYB.1), (HYB.2).
+
+    Returns the gradients of the prefixes that end with a block, a dict from the number of steps to
+    {"W", "U", "b"}, and the influence at the end (B, n, n, n_z).
+    """
+    T, B, m = inputs.shape
+    n = h0.shape[1]
+    width = n + m + 1
+    total, M, h, prefixes = np.zeros((n, width)), np.zeros((B, n, n, width)), h0.copy(), {}
+    for first in range(0, T, length):
+        steps = range(first, min(first + length, T))
+        for b in range(B):
+            tape = {}
+            for t in steps:
+                new, z, D = rnn_step(block, p, h[b], inputs[t, b])
+                tape[t] = (z, D, rnn_jacobian(block, p, h[b], D))
+                h[b] = new
+            later = [0.0] * n  # p is cut at the end of the block, (HYB.1)
+            product = np.eye(n)  # J of the last step ... J of step s+1
+            added = np.zeros((n, n, width))
+            for t in reversed(steps):
+                z, D, J = tape[t]
+                credits = [credit[t, b, j] + later[j] for j in range(n)]  # (HYB.1)
+                for i, j in np.ndindex(n, width):
+                    total[i, j] += D[i] * credits[i] * z[j]  # (HYB.1) inside the block
+                    for k in range(n):
+                        added[k, i, j] += product[k, i] * D[i] * z[j]  # (HYB.2): R_s[k,i] z_s[j]
+                later = [sum(J[i, j] * credits[i] for i in range(n)) for j in range(n)]
+                product = np.array(
+                    [[sum(product[k, r] * J[r, i] for r in range(n)) for i in range(n)] for k in range(n)]
+                )
+            before = M[b].copy()
+            for i, j in np.ndindex(n, width):
+                total[i, j] += sum(later[r] * before[r, i, j] for r in range(n))  # (HYB.1): all before it
+                for k in range(n):
+                    carried = sum(product[k, r] * before[r, i, j] for r in range(n))
+                    M[b, k, i, j] = carried + added[k, i, j]  # (HYB.2)
+        prefixes[steps[-1] + 1] = unpack(total.copy(), n, m)
+    return prefixes, M
+
+
 # Gated cells: the Jacobians of one step of one lane
 
 
@@ -296,6 +341,43 @@ def lru_traces(p, inputs, credit, h0, gamma="free", reset=None):
                 for j in range(m):
                     g["D"][k, j] += credit[t, b, k] * inputs[t, b, j]  # (LRU.8)
     return g, initial
+
+
+def lru_block_trace(p, inputs, gamma, length):
+    """E^B at the end (B, n, m, 2), real and imaginary part, advanced once a block of ``length`` steps, (HYB.4)."""
+    T, B, m = inputs.shape
+    n = len(p["nu"])
+    E = np.zeros((B, n, m, 2))
+    for first in range(0, T, length):
+        last = min(first + length, T)
+        for i in range(n):
+            zeta, gam = lru_modes(p, i, gamma)
+            powers = [zeta**k for k in range(last - first + 1)]
+            real, imaginary = [power.real for power in powers], [power.imag for power in powers]
+            for b, j in np.ndindex(B, m):
+                re, im = E[b, i, j]
+                kept = real[-1] * re - imaginary[-1] * im, real[-1] * im + imaginary[-1] * re
+                for part, rows in enumerate((real, imaginary)):
+                    fed = sum(rows[last - 1 - t] * gam * inputs[t, b, j] for t in range(first, last))
+                    E[b, i, j, part] = kept[part] + fed  # (HYB.4)
+    return E
+
+
+def lru_bptt(p, credit, gamma="free"):
+    """Total credits p_t (T, B, n), complex, and dLoss/dh_0 as delta: (BPTT.1) as (LRU.5) writes it."""
+    T, B, o = credit.shape
+    n = len(p["nu"])
+    total, initial = np.zeros((T, B, n), complex), np.zeros((B, n), complex)
+    for i in range(n):
+        zeta, _ = lru_modes(p, i, gamma)
+        for b in range(B):
+            later = 0j
+            for t in reversed(range(T)):
+                q = sum(complex(p["C_re"][k, i], p["C_im"][k, i]) * credit[t, b, k] for k in range(o))
+                total[t, b, i] = q + later  # (LRU.5): no conjugate
+                later = zeta * total[t, b, i]
+            initial[b, i] = later.conjugate()
+    return total, initial
 
 
 def elstm_traces(p, inputs, credit, h0, reset=None):
