@@ -23,7 +23,7 @@ SIZES, BATCHES, INPUTS, OUTPUTS = (32, 64, 128), (1, 32), 8, 4
 STEPS, BLOCK_STEPS = 100, 128
 SHORT = {(64, 32): 20, (128, 32): 4}  # (n, B): steps of RTRL, step by step
 LRU = {"n": 256, "inputs": 64, "outputs": 8, "batch": 32}
-STREAM = {"n": 64, "batch": 1, "chunk": 100, "steps": (100, 100_000)}
+STREAM = {"n": 64, "batch": 1, "chunk": 100, "steps": (100, 1_000, 100_000)}
 THEORY = {"BPTT": 2, "RTRL": 3, "RTRL exact": 4}  # exponents in n of long states, a step; n_z grows as n
 
 
