@@ -62,9 +62,10 @@ class RecurrentNetwork(Network):
                 "a RecurrentNetwork needs at least one cell (RNN, GRU, ...); without one take Network"
             )
         for l, block in enumerate(self.blocks, start=1):
-            if getattr(block, "statistics", None) == "batch":
+            if _mixes_samples(block):
                 raise ValueError(
-                    f"block {l} takes its statistics from the batch, so sequences would interact: freeze_statistics"
+                    f"block {l} takes its statistics from the batch, so sequences would interact: freeze them in a "
+                    f"Network of the blocks below the first cell, freeze_statistics"
                 )
 
     def forward(self, params, inputs, h0=None, reset=None):
@@ -85,6 +86,13 @@ class RecurrentNetwork(Network):
 def is_cell(block) -> bool:
     """Has it a state?"""
     return getattr(block, "recurrent", False)
+
+
+def _mixes_samples(block) -> bool:
+    """Does it take statistics from the batch, or a block inside of it?"""
+    return getattr(block, "statistics", None) == "batch" or any(
+        map(_mixes_samples, getattr(block, "blocks", ()))
+    )
 
 
 class Prepared(NamedTuple):
