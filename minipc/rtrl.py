@@ -202,7 +202,7 @@ def _begin(net, params, p, h0, carry, name, block):
     if (type(M), M.local) != (type(fresh), fresh.local):
         kind = "local" if M.local else "exact" if M.block == 1 else "hybrid"
         raise ValueError(f"carry must be that of the influence {name}, got that of {kind}")
-    if block is not None and block != M.block:
+    if block is not None and fresh.block != M.block:
         raise ValueError(f"block must be that of carry, {M.block}, got {block}")
     return State(carry.h, M.copy(), carry.start)
 
