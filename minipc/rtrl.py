@@ -13,7 +13,7 @@ That this is BPTT is a duality, (RTRL.4): :math:`\sum_t q_t^\top M_t = \sum_t p_
 
 from typing import NamedTuple
 
-from .arguments import check_module, check_optimizer, check_positive_number
+from .arguments import check_module, check_optimizer, check_positive_number, real_dtype
 from .backend import Array, array_module, to_numpy
 from .cells import Tape
 from .influence import start as start_influence
@@ -196,15 +196,17 @@ def _begin(net, params, p, h0, carry, name, block):
             check_module("carry", h, params)
     if M.net.blocks != net.blocks:
         raise ValueError(f"carry must be that of this network, {net.blocks}; got that of {M.net.blocks}")
-    given, expected = ([(h.shape, str(h.dtype)) for h in hs if h is not None] for hs in (carry.h, p.start))
+    given, expected = (
+        [(h.shape, str(real_dtype(h.dtype))) for h in hs if h is not None] for hs in (carry.h, p.start)
+    )
     if given != expected:
-        raise ValueError(f"carry must have states of shape and dtype {expected}, got {given}")
+        raise ValueError(f"carry must have states of shape and precision {expected}, got {given}")
     if (type(M), M.local) != (type(fresh), fresh.local):
         kind = "local" if M.local else "exact" if M.block == 1 else "hybrid"
         raise ValueError(f"carry must be that of the influence {name}, got that of {kind}")
     if block is not None and fresh.block != M.block:
         raise ValueError(f"block must be that of carry, {M.block}, got {block}")
-    return State(carry.h, M.copy(), carry.start)
+    return State(carry.h, M.copy(p.start), carry.start)
 
 
 def _check_every_step(influence):
@@ -336,4 +338,4 @@ def _plus(net, a, b):
 def _lanes(p):
     """How many lanes count at every step, on the host."""
     T, B = p.inputs.shape[:2]
-    return [B] * T if p.mask is None else [int(n) for n in p.mask.sum(axis=1)]
+    return [B] * T if p.mask is None else to_numpy(p.mask.sum(axis=1)).tolist()

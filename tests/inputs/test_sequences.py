@@ -477,7 +477,7 @@ CARRY = {
     "of another batch": (
         lambda: rt(influence="exact", carry=carry(lanes=1)),
         ValueError,
-        r"carry must have states of shape and dtype .*\(2, 5\).*, got .*\(1, 5\)",
+        r"carry must have states of shape and precision .*\(2, 5\).*, got .*\(1, 5\)",
     ),
     "of another influence": (
         lambda: rt(influence="hybrid", carry=carry()),
