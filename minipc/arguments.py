@@ -212,6 +212,8 @@ def prepare_layers(net, params, x, y, symbol, free, precision_check):
 
 def prepare_shape(net, params, x):
     """``params`` and ``x`` without a look at the values; ``x`` in the precision of the parameters."""
+    if getattr(net, "recurrent", False):
+        raise TypeError("net must be a Network, got a RecurrentNetwork: take bptt or rtrl, on sequences")
     real, shape, indices = check_params(net, params), net.shapes[0], takes_integers(net)
     check_array("x", x, kinds="iu" if indices else "fc")
     if x.shape[1:] != shape or x.ndim == 0:
@@ -284,12 +286,17 @@ def check_module(symbol, value, params):
 
 
 def check_values(tests):
-    """Tests are (message, where it holds, the values it is about), (B, ...): one synchronisation for all of them."""
+    """Tests are (message, where it holds, the values it is about), (B, ...): one synchronisation for all of them.
+
+    A fourth entry are the names of the first axes, where they are others than ("sample",).
+    """
     xp = array_module(tests[0][1])
-    if bool(xp.stack([holds.all() for _, holds, _ in tests]).all()):
+    if bool(xp.stack([holds.all() for _, holds, *_ in tests]).all()):
         return
-    for message, holds, value in tests:
+    for message, holds, value, *axes in tests:
         holds = to_numpy(holds)
         if not holds.all():
             at = np.unravel_index(np.argmin(holds), holds.shape)
-            raise ValueError(f"{message}; got {to_numpy(value)[at]} in sample {at[0]}")
+            words = zip(axes[0] if axes else ("sample",), at, strict=False)
+            place = ", ".join(f"{word} {i}" for word, i in words)
+            raise ValueError(f"{message}; got {to_numpy(value)[at]} in {place}")

@@ -53,6 +53,8 @@ def as_batches(name, net, params, data) -> Batches:
     """Check data before any work: a pair (x, y), or Sequences (anything with inputs, targets and mask)."""
     if not hasattr(data, "inputs") and (not isinstance(data, list | tuple) or len(data) != 2):
         raise TypeError(f"{name} must be a pair (x, y) or Sequences, got {type(data).__name__}")
+    if getattr(net, "recurrent", False) and not hasattr(data, "inputs"):
+        raise TypeError(f"{name} of a RecurrentNetwork must be Sequences, got a pair")
     try:
         if hasattr(data, "inputs"):
             return _sequences(net, params, data)

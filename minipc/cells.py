@@ -78,6 +78,19 @@ class Cell:
     complex_state = False
 
     @property
+    def _name(self) -> str:
+        """The cell in words, for messages."""
+        name = type(self).__name__
+        return f"{'a' if name == 'GRU' else 'an'} {name} cell"
+
+    def _check_widths(self):
+        """What every constructor refuses."""
+        check_count(f"n_in of {self._name}", self.n_in, least=1)
+        check_count(f"n of {self._name}", self.n, least=1)
+        if not isinstance(self.learn_h0, bool):
+            raise TypeError(f"learn_h0 of {self._name} must be True or False, got {self.learn_h0!r}")
+
+    @property
     def in_shape(self) -> tuple:
         """Shape of the input of a step."""
         return (self.n_in,)
@@ -202,13 +215,9 @@ class GatedCell(Cell):
     grouped = (("W", "U", "b"),)
 
     def _check(self):
-        name = type(self).__name__
-        check_count(f"n_in of an {name} cell", self.n_in, least=1)
-        check_count(f"n of an {name} cell", self.n, least=1)
-        check_word(f"init of an {name} cell", self.init, INITIALISATIONS)
-        check_positive_number(f"gain of an {name} cell", self.gain)
-        if not isinstance(self.learn_h0, bool):
-            raise TypeError(f"learn_h0 of an {name} cell must be True or False, got {self.learn_h0!r}")
+        self._check_widths()
+        check_word(f"init of {self._name}", self.init, INITIALISATIONS)
+        check_positive_number(f"gain of {self._name}", self.gain)
 
     @property
     def shapes(self) -> dict:
@@ -488,8 +497,10 @@ class RNN(GatedCell):
         self._check()
         for name, known in (("activation", ACTIVATIONS), ("form", FORMS)):
             check_word(f"{name} of an RNN cell", getattr(self, name), known)
-        if not is_number(self.alpha) or not 0 < self.alpha <= 1:
-            raise ValueError(f"alpha of an RNN cell must be a number in (0, 1], got {self.alpha!r}")
+        if not is_number(self.alpha):
+            raise TypeError(f"alpha of an RNN cell must be a number in (0, 1], got {self.alpha!r}")
+        if not 0 < self.alpha <= 1:
+            raise ValueError(f"alpha of an RNN cell must lie in (0, 1], got {self.alpha}")
 
     @property
     def formula(self) -> str:

@@ -94,13 +94,6 @@ def _at(values, t):
 class DiagonalCell(Cell):
     """What LRU, RTU and eLSTM share: ``scan`` and ``local`` are the cell, the rest follows from them."""
 
-    def _check(self):
-        name = type(self).__name__
-        check_count(f"n_in of an {name} cell", self.n_in, least=1)
-        check_count(f"n of an {name} cell", self.n, least=1)
-        if not isinstance(self.learn_h0, bool):
-            raise TypeError(f"learn_h0 of an {name} cell must be True or False, got {self.learn_h0!r}")
-
     def sweep(self, p, tape, v_out, v_end, rows=False):
         """Run back through the steps of a tape, Eq. (BPTT.1); as :meth:`minipc.cells.GatedCell.sweep`."""
         xp, local = array_module(tape.u), self.local(p, tape)
@@ -321,7 +314,7 @@ class ELSTM(DiagonalCell):
     traced, on_input = ("Wz", "wz", "bz", "Wf", "wf", "bf"), ("Wz", "Wf")
 
     def __post_init__(self):
-        self._check()
+        self._check_widths()
 
     @property
     def formula(self) -> str:
@@ -422,7 +415,7 @@ class LRU(DiagonalCell):
     traced, on_input, complex_state = ("zeta", "gam", "B"), ("B",), True
 
     def __post_init__(self):
-        self._check()
+        self._check_widths()
         if self.n_out is None:
             object.__setattr__(self, "n_out", self.n)
         check_count("n_out of an LRU cell", self.n_out, least=1)
@@ -663,7 +656,7 @@ class RTU(DiagonalCell):
     parts, traced, on_input = 2, ("nu", "th", "W1", "W2"), ("W1", "W2")
 
     def __post_init__(self):
-        self._check()
+        self._check_widths()
         check_word("activation of an RTU cell", self.activation, ACTIVATIONS)
         for name, high in (("r_min", 1.0), ("r_max", 1.0), ("max_phase", 2 * math.pi)):
             check_number_between(f"{name} of an RTU cell", getattr(self, name), 0.0, high)

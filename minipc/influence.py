@@ -93,14 +93,18 @@ class Influence:
                 self.own[l] = block.start_traces(B, h[l])
             columns = [*columns, (l, "state"), *([(l, "output")] if block.output_shapes else [])]
 
-    def copy(self):
-        """The same, in arrays of its own: :meth:`advance` and :meth:`reset` work in place."""
+    def copy(self, h):
+        """The same, in arrays of its own: steps and resets work in place. Wide enough for the states ``h``, whose
+        numbers may be complex in a complex step."""
         new = object.__new__(type(self))
         new.__dict__ |= self.__dict__
-        new.own = [
-            {k: v.copy() for k, v in o.items()} if isinstance(o, dict) else _copied(o) for o in self.own
-        ]
-        new.below, new.spare = [_copied(b) for b in self.below], [None] * len(self.spare)
+        new.spare = [None] * len(h)
+        new.own, new.below = [None] * len(h), [None] * len(h)
+        for l in self.net.cells:
+            own = self.own[l]
+            gated = not isinstance(own, dict)
+            new.own[l] = _copied(own, h[l]) if gated else {k: _copied(v, h[l]) for k, v in own.items()}
+            new.below[l] = None if self.below[l] is None else _copied(self.below[l], h[l])
         return new
 
     @property
@@ -168,6 +172,8 @@ class Influence:
                 found.append(None)
                 continue
             below = None if self.below[l] is None else _read(q[l], self.below[l])
+            if below is not None and self.net.blocks[l].complex_state:
+                below = below.real  # (LRU.5); other complex numbers are the complex step's
             gated = isinstance(self.net.blocks[l], GatedCell)
             found.append(
                 (
@@ -318,9 +324,8 @@ def _push(block, p, x, V):
 
 
 def _read(q, M):
-    """sum over the batch of q M; ``(B, N), (B, N, P) -> (P,)``; of complex states the real part (LRU.5)."""
-    flat = q.reshape(-1) @ M.reshape(-1, M.shape[-1])
-    return flat.real if q.dtype.kind == "c" and M.dtype.kind == "c" else flat
+    """sum over the batch of q M; ``(B, N), (B, N, P) -> (P,)``."""
+    return q.reshape(-1) @ M.reshape(-1, M.shape[-1])
 
 
 def _sum(a, b):
@@ -357,5 +362,6 @@ def _size(shape):
     return size
 
 
-def _copied(array):
-    return None if array is None else array.copy()
+def _copied(array, h):
+    """A copy, in the wider of two dtypes."""
+    return array.astype(array_module(array).result_type(array, h))

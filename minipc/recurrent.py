@@ -4,6 +4,7 @@ Every block and cell takes the whole stretch of time that it is given, one after
 follow each other. :func:`run` and :func:`pull` are that pass and its transpose, on which BPTT and RTRL stand.
 """
 
+import re
 from typing import Any, NamedTuple
 
 import numpy as np  # host only: which lanes are reset, which steps count
@@ -62,9 +63,10 @@ class RecurrentNetwork(Network):
                 "a RecurrentNetwork needs at least one cell (RNN, GRU, ...); without one take Network"
             )
         for l, block in enumerate(self.blocks, start=1):
-            if getattr(block, "statistics", None) == "batch":
+            if _mixes_samples(block):
                 raise ValueError(
-                    f"block {l} takes its statistics from the batch, so sequences would interact: freeze_statistics"
+                    f"block {l} takes its statistics from the batch, so sequences would interact: freeze them in a "
+                    f"Network of the blocks below the first cell, freeze_statistics"
                 )
 
     def forward(self, params, inputs, h0=None, reset=None):
@@ -77,7 +79,7 @@ class RecurrentNetwork(Network):
 
     def outputs(self, params, inputs, h0=None, reset=None):
         """The output of every block in turn, ``(T, B, ...)``."""
-        p = prepare_sequences(self, params, inputs, None, None, h0, reset)
+        p = prepare_sequences(self, params, inputs, None, None, h0, reset, forward=True)
         for out, _, _ in steps_through(self, params, p.start, p.inputs, p.reset, p.start):
             yield out
 
@@ -85,6 +87,13 @@ class RecurrentNetwork(Network):
 def is_cell(block) -> bool:
     """Has it a state?"""
     return getattr(block, "recurrent", False)
+
+
+def _mixes_samples(block) -> bool:
+    """Does it take statistics from the batch, or a block inside of it?"""
+    return getattr(block, "statistics", None) == "batch" or any(
+        map(_mixes_samples, getattr(block, "blocks", ()))
+    )
 
 
 class Prepared(NamedTuple):
@@ -199,21 +208,23 @@ def losses(net, out, p):
 
 # ---------------------------------------------------------------------- the entrance
 
+STEPS = ("step", "sequence")  # the first axes, in messages about values
 
-def prepare_sequences(net, params, inputs, targets, mask, h0, reset) -> Prepared:
-    """Check the arguments of a temporal rule before any work; one synchronisation for all values.
+
+def prepare_sequences(net, params, inputs, targets, mask, h0, reset, forward=False) -> Prepared:
+    """Check the arguments of a temporal rule before any work; one synchronisation for all values, one for a mask.
+
+    ``forward``: there are no targets. A complex ``h0`` of a real cell is the complex step's and passes; beside an LRU,
+    whose own numbers are complex, everything but the LRU's state must be real.
 
     Raises ValueError or TypeError, naming the symbol, what was expected and what was given.
     """
     if not getattr(net, "recurrent", False):
         raise TypeError(f"net must be a RecurrentNetwork, got {type(net).__name__}")
     real = check_params(net, params)
-    for l in net.cells:
-        kinds = {value.dtype.kind for value in params[l].values()}
-        if net.blocks[l].complex_state and "c" in kinds:
-            raise TypeError(
-                f"the parameters of block {l + 1}, an LRU, must be real: its state is complex already"
-            )
+    for l, p in enumerate(params, start=1):
+        for name, value in p.items():
+            _check_real(net, "the parameters", value, f" in {name}[{l}]")
     indices, shape = takes_integers(net), net.shapes[0]
     check_array("inputs", inputs, kinds="iu" if indices else "fc")
     if inputs.ndim != 2 + len(shape) or inputs.shape[2:] != shape:
@@ -223,12 +234,11 @@ def prepare_sequences(net, params, inputs, targets, mask, h0, reset) -> Prepared
         raise ValueError(f"inputs must have at least one step and one sequence, got shape {inputs.shape}")
     check_module("inputs", inputs, params)
     T, B = inputs.shape[:2]
-    message, holds, values = input_test(net, flat_time(inputs))
-    tests = [(message.replace("x must", "inputs must", 1), holds, values)]
+    _check_real(net, "inputs", inputs)
+    message, *test = input_test(net, inputs)
+    tests = [(message.replace("x must", "inputs must", 1), *test, STEPS)]
     inputs = inputs if indices else cast(inputs, real)
-    if not indices and inputs.dtype.kind == "c" and any(net.blocks[l].complex_state for l in net.cells):
-        raise TypeError(f"inputs of a network with an LRU must be real, got {inputs.dtype}")
-    if targets is not None:
+    if not forward:
         targets, more = _prepare_targets(net, params, inputs, targets)
         tests += more
     mask = _prepare_mask(mask, T, B, params)
@@ -241,19 +251,31 @@ def prepare_sequences(net, params, inputs, targets, mask, h0, reset) -> Prepared
 
 def _prepare_targets(net, params, inputs, targets):
     """Targets as rows ``(T, B, o)`` and the tests of their values."""
-    T, B = inputs.shape[:2]
     check_array("targets", targets, kinds="fciub")
-    if targets.shape[:2] != (T, B):
-        raise ValueError(f"targets must have shape (T, B, ...) with T = {T} and B = {B}, got {targets.shape}")
+    _check_real(net, "targets", targets)
+    (T, B), (o,), classes = inputs.shape[:2], net.shapes[-1], net.loss.name == "cross_entropy"
+    if targets.shape != (T, B, o) and not (classes and targets.shape == (T, B)):
+        also = f" or labels {(T, B)}" if classes else ""
+        hint = " (time comes first in both)" if targets.shape[:2] == (B, T) else ""
+        raise ValueError(
+            f"targets must have shape {(T, B, o)}{also} for inputs of shape {inputs.shape}; got {targets.shape}{hint}"
+        )
+    in_words = lambda message: re.sub(r"\by\b", "targets", message)  # noqa: E731
     try:
         rows, tests = prepare_target(net, params, flat_time(inputs), flat_time(targets))
     except (TypeError, ValueError) as error:
-        words = str(error).replace("y must", "targets, with time and batch in one axis, must", 1)
-        raise type(error)(words.replace("y as labels", "targets as labels", 1)) from None
-    tests = [
-        (message.replace("y must", "targets must", 1), holds, values) for message, holds, values in tests
-    ]
-    return rows.reshape(T, B, -1), tests
+        raise type(error)(in_words(str(error))) from None
+    by_step = lambda a: a.reshape(T, B, *a.shape[1:])  # noqa: E731
+    tests = [(in_words(message), by_step(holds), by_step(values), STEPS) for message, holds, values in tests]
+    return by_step(rows), tests
+
+
+def _check_real(net, name, value, place=""):
+    """Beside an LRU nothing is complex: the credit of its state takes the place of the complex step's numbers."""
+    if value.dtype.kind == "c" and any(net.blocks[l].complex_state for l in net.cells):
+        raise TypeError(
+            f"{name} of a network with an LRU must be real, as the LRU's own numbers are complex; got {value.dtype}{place}"
+        )
 
 
 def _prepare_mask(mask, T, B, params):
@@ -261,7 +283,8 @@ def _prepare_mask(mask, T, B, params):
     if mask is None:
         return None
     if is_array(mask) and mask.ndim == 1:
-        check_array("mask", mask, kinds="iu") if mask.dtype.kind != "b" else None
+        if mask.dtype.kind not in "iub":
+            raise TypeError(f"mask as lengths must hold integers, got {mask.dtype}")
         if mask.shape != (B,) or mask.dtype.kind == "b":
             raise ValueError(
                 f"mask must be boolean of shape {(T, B)}, or integer lengths {(B,)}; got {mask.dtype} of shape {mask.shape}"
@@ -323,7 +346,9 @@ def _initial_states(net, params, h0, B, inputs):
                 f"{name}, {cell.formula}, must have shape {(B, cell.state_size)}, got {h.shape} (the state of another cell?)"
             )
         check_module(name, h, params)
-        tests.append((f"{name} must be finite", array_module(h).isfinite(h), h))
+        if not cell.complex_state:
+            _check_real(net, name, h)
+        tests.append((f"{name} must be finite", array_module(h).isfinite(h), h, ("sequence",)))
         start[l] = h.astype(np.result_type(real, np.complex64) if cell.complex_state else dtype)
     return start, tests
 

@@ -13,7 +13,7 @@ That this is BPTT is a duality, (RTRL.4): :math:`\sum_t q_t^\top M_t = \sum_t p_
 
 from typing import NamedTuple
 
-from .arguments import check_optimizer, check_positive_number
+from .arguments import check_module, check_optimizer, check_positive_number, real_dtype
 from .backend import Array, array_module, to_numpy
 from .cells import Tape
 from .influence import start as start_influence
@@ -128,10 +128,7 @@ def online(
     Memory O(influence), constant in T; time as :func:`gradient` step by step. Other arguments and errors as there.
     """
     check_optimizer("optimizer", optimizer)
-    if influence == "hybrid":
-        raise ValueError(
-            "influence hybrid gives gradients at the end of a block only: take exact for online learning"
-        )
+    _check_every_step(influence)
     p = prepare_sequences(net, params, inputs, targets, mask, h0, reset)
     now = _begin(net, params, p, h0, carry, influence, None)
     xp, state = array_module(p.inputs), optimizer.init(params) if state is None else state
@@ -167,11 +164,10 @@ def staleness(
     learning_rate : float                eta of plain gradient descent on the batch's sum, positive
     """
     check_positive_number("learning_rate", learning_rate)
+    _check_every_step(influence)
     p = prepare_sequences(net, params, inputs, targets, mask, h0, reset)
     frozen = gradient(net, params, inputs, targets, mask, h0, reset, influence=influence).grads
     now, theta, total = _begin(net, params, p, h0, None, influence, None), params, None
-    if now.influence.block > 1:
-        raise ValueError("influence hybrid gives gradients at the end of a block only: take exact")
     for t in range(len(p.inputs)):
         _, grads, now = _step(net, theta, p, now, t)
         total = _plus(net, total, grads)
@@ -192,19 +188,31 @@ def _begin(net, params, p, h0, carry, name, block):
         return State(p.start, start_influence(name, net, params, p.start, block), p.start)
     if not isinstance(carry, State):
         raise TypeError(f"carry must be the carry of an earlier gradient, got {type(carry).__name__}")
-    fresh = start_influence(name, net, params, p.start, block)
     if h0 is not None:
         raise ValueError("h0 and carry both say where to begin: give one of them")
-    shapes = [[None if h is None else h.shape for h in hs] for hs in (carry.h, p.start)]
-    if (
-        shapes[0] != shapes[1]
-        or type(fresh) is not type(carry.influence)
-        or fresh.entries != carry.influence.entries
-    ):
-        raise ValueError(
-            f"carry must be that of this network, batch and influence {name!r}: its states are {shapes[0]}, expected {shapes[1]}"
-        )
-    return State(carry.h, carry.influence.copy(), carry.start)
+    M, fresh = carry.influence, start_influence(name, net, params, p.start, block)
+    for h in carry.h:
+        if h is not None:
+            check_module("carry", h, params)
+    if M.net.blocks != net.blocks:
+        raise ValueError(f"carry must be that of this network, {net.blocks}; got that of {M.net.blocks}")
+    given, expected = (
+        [(h.shape, str(real_dtype(h.dtype))) for h in hs if h is not None] for hs in (carry.h, p.start)
+    )
+    if given != expected:
+        raise ValueError(f"carry must have states of shape and precision {expected}, got {given}")
+    if (type(M), M.local) != (type(fresh), fresh.local):
+        kind = "local" if M.local else "exact" if M.block == 1 else "hybrid"
+        raise ValueError(f"carry must be that of the influence {name}, got that of {kind}")
+    if block is not None and fresh.block != M.block:
+        raise ValueError(f"block must be that of carry, {M.block}, got {block}")
+    return State(carry.h, M.copy(p.start), carry.start)
+
+
+def _check_every_step(influence):
+    """Is the gradient there at every step?"""
+    if influence == "hybrid":
+        raise ValueError("influence hybrid gives gradients at the end of a block only: take exact")
 
 
 def _in_blocks(net, params, p, state):
@@ -330,4 +338,4 @@ def _plus(net, a, b):
 def _lanes(p):
     """How many lanes count at every step, on the host."""
     T, B = p.inputs.shape[:2]
-    return [B] * T if p.mask is None else [int(n) for n in p.mask.sum(axis=1)]
+    return [B] * T if p.mask is None else to_numpy(p.mask.sum(axis=1)).tolist()

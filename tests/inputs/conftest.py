@@ -4,6 +4,7 @@ import pytest
 from backend.fakecupy import fake_device
 
 import minipc as pc
+from minipc.registry import CELLS
 
 __all__ = ["fake_device", "no_work"]
 
@@ -16,3 +17,5 @@ def no_work(monkeypatch):
         raise AssertionError("work started before the input was checked")
 
     monkeypatch.setattr(pc.Dense, "forward", forward)
+    for cell in CELLS.values():
+        monkeypatch.setattr(cell, "scan", forward)
