@@ -529,8 +529,8 @@ class RNN(GatedCell):
         if reset is not None or not self._plain:
             return super().scan(p, h, u, reset, start)
         xp, phi = array_module(u), ACTIVATIONS[self.activation].phi
-        dtype = np.result_type(u, h, p["W"])
-        a = (u @ p["U"].T + p["b"]).astype(dtype, copy=False)
+        dtype = xp.result_type(u, h, p["W"])
+        a = xp.ascontiguousarray(u @ p["U"].T + p["b"], dtype)
         states = xp.empty((len(u) + 1, *h.shape), dtype)
         states[0] = h
         W = xp.ascontiguousarray(p["W"].T)  # products read along its rows
@@ -552,7 +552,7 @@ class RNN(GatedCell):
         xp, local, W = array_module(tape.u), self.local(p, tape), p["W"]
         D, T = local.groups[0].E[:, :, 0, 0], len(tape.u)
         v = self._begin(tape, v_out, v_end)[0][0]
-        v = v.astype(np.result_type(v, D, W))  # a copy: it is written to
+        v = v.astype(xp.result_type(v, D, W), order="C")  # a copy: it is written to
         w = xp.empty((T, *v.shape), v.dtype)
         if rows:
             at_rows, at_v, factors = w.reshape(T, -1, self.n), v.reshape(-1, self.n), D[:, :, None]
