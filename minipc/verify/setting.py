@@ -139,9 +139,13 @@ def times(factor, grads):
 def off(actual, expected):
     """As :func:`rel`, but an array counts as no smaller than a hundredth of the whole: a sum that cancels has fewer digits."""
     rel(actual, expected)  # raises if the structures differ
-    a, x = ([g[k] for g in tree for k in sorted(g)] if isinstance(tree[0], dict) else tree for tree in (actual, expected))
-    least = 1e-2 * np.sqrt(sum((v * v).sum() for v in x))
-    return max(float(np.linalg.norm(u - v) / (np.linalg.norm(v) + least)) for u, v in zip(a, x, strict=True))
+    dicts = isinstance(expected[0], dict)
+    a, x = ([g[k] for g in tree for k in sorted(g)] if dicts else tree for tree in (actual, expected))
+    errors = np.array([np.linalg.norm(u - v) for u, v in zip(a, x, strict=True)])
+    sizes = np.array([np.linalg.norm(v) for v in x])
+    with np.errstate(all="ignore"):
+        worst = float(np.where(errors == 0, 0, errors / (sizes + 1e-2 * np.linalg.norm(sizes))).max())
+    return worst if np.isfinite(worst) else float("inf")
 
 
 def plus(a, b):

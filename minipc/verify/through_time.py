@@ -4,7 +4,19 @@ import numpy as np
 
 from .. import bptt, rtrl
 from ..recurrent import losses, prepare_sequences, run
-from .setting import any_sequence, claim, in_time, off, paired, plus, recurrent, rel, sequence, stretch, time_ad
+from .setting import (
+    any_sequence,
+    claim,
+    in_time,
+    off,
+    paired,
+    plus,
+    recurrent,
+    rel,
+    sequence,
+    stretch,
+    time_ad,
+)
 
 
 def single_cell(rng, **options):
@@ -14,9 +26,12 @@ def single_cell(rng, **options):
     return sequence(rng, [*before, kind, *after], **options)
 
 
-def remembering(rng, **options):
-    """A simple recurrent net whose first steps matter at the end."""
-    return sequence(rng, ["rnn"], alpha=1.0, radius=1.0, activation="gelu", form="pre", **options)
+def remembering(rng, T=None, late=False):
+    """A linear recurrent net whose first steps matter at the end, for controls; ``late``: one target, at T."""
+    p = sequence(rng, ["rnn"], T=T, alpha=1.0, radius=1.0, activation="identity", loss="mse")
+    last = np.zeros_like(p.mask)
+    last[-1] = True
+    return p._replace(mask=last) if late else p
 
 
 @claim(
@@ -44,7 +59,9 @@ def t01(rng):
     return error, off([wrong], time_ad.loss_gradient(*q.arguments))
 
 
-@claim("T04", "BPTT.4", "BPTT cut to k steps: from the immediate terms to all of it", "autograd", 1e-12, trials=5)
+@claim(
+    "T04", "BPTT.4", "BPTT cut to k steps: from the immediate terms to all of it", "autograd", 1e-12, trials=5
+)
 def t04(rng):
     p = any_sequence(rng)
     T = len(p.inputs)
@@ -57,8 +74,7 @@ def t04(rng):
             off(paired(g.initial), time_ad.truncated_initial_gradient(*p.arguments, steps=k)),
         )
     error = max(error, off(g.grads, time_ad.loss_gradient(*p.arguments)))  # k >= T
-    q = remembering(rng, T=4)
-    q = q._replace(mask=np.arange(4)[:, None] == np.full(len(q.h0[0]), 3))  # one target, at T, of which the window misses a step
+    q = remembering(rng, T=4, late=True)  # the window does not see the first step
     wrong = bptt.truncated(*in_time(q), steps=3)
     return error, off(wrong.grads, time_ad.loss_gradient(*q.arguments))
 
@@ -81,7 +97,9 @@ def _total_credit(p):
     return total, q
 
 
-@claim("T05", "BPTT.5", "errors in time: one gradient step from e = 0 gives e_t = -lam p_t", "autograd", 1e-12)
+@claim(
+    "T05", "BPTT.5", "errors in time: one gradient step from e = 0 gives e_t = -lam p_t", "autograd", 1e-12
+)
 def t05(rng):
     lam = float(rng.uniform(0.1, 1.0))
     p = single_cell(rng)
@@ -107,10 +125,9 @@ def t45(rng):
     for segment in (None, *range(1, len(p.inputs) + 1)):
         g = bptt.checkpointed(*in_time(p), segment=segment)
         error = max(error, off(g.grads, exact), off(paired(g.initial), initial))
-    q = remembering(rng)  # credit is not handed from one segment to the one before it
-    net, *_ = args = in_time(q._replace(mask=None))
+    q = remembering(rng)._replace(mask=None)
     cut = int(rng.integers(1, len(q.inputs)))
-    first = bptt.gradient(*in_time(stretch(q, None, cut, mask=None)))
-    second = bptt.gradient(*in_time(stretch(q, cut, None, mask=None, h0=first.final)))
+    first = bptt.gradient(*in_time(stretch(q, 0, cut)))
+    second = bptt.gradient(*in_time(stretch(q, cut, h0=first.final)))  # its credit is not handed to the first
     wrong = plus(first.grads, second.grads)
-    return error, off(wrong, time_ad.loss_gradient(*q._replace(mask=None).arguments))
+    return error, off(wrong, time_ad.loss_gradient(*q.arguments))
