@@ -3,8 +3,7 @@
 import numpy as np
 
 from .. import rtrl
-from ..recurrent import losses, prepare_sequences, run
-from .setting import by_complex_step, claim, in_time, off, recurrent, sequence, time_ad
+from .setting import by_complex_step, claim, in_time, off, recurrent, sequence, stretch, time_ad
 
 
 def alone(rng, kind, **options):
@@ -12,29 +11,42 @@ def alone(rng, kind, **options):
     return sequence(rng, [kind], loss="mse", **options)
 
 
-def _traced(p, cell=None, regressor="before", credit=lambda q: q):
-    """Gradient by the traces step by step, with the wrong derivatives, state or credit if asked for.
+def _credit(p):
+    """dL_t/dout_t (T, B, o) of the squared error (RNN.6), by the oracle's forward pass."""
+    outputs, _ = time_ad.run(p.blocks, p.params, p.inputs, p.h0)
+    return np.where(p.mask[:, :, None], outputs - p.targets, 0)
 
-    ``cell`` takes the place of the network's own after the forward pass; ``regressor`` is "before" or "after".
-    """
-    net, checked = recurrent(p), prepare_sequences(*in_time(p))
-    done = run(net, p.params, checked.start, checked.inputs, checked.reset, checked.start)
-    _, v = losses(net, done.out, checked)
-    (theta,), (tape,), (h,) = p.params, done.tapes, checked.start
-    cell = cell or net.blocks[0]
-    q, _ = net.blocks[0].output_pull(theta, v)
-    traces, total = cell.start_traces(len(h), h), None
-    for t in range(len(q)):
-        now = tape._replace(
-            u=tape.u[t : t + 1],
-            before=getattr(tape, regressor)[t : t + 1],
-            after=tape.after[t : t + 1],
-            kept=tuple(a[t : t + 1] for a in tape.kept),
-        )
-        traces = cell.advance_traces(traces, theta, now)
-        read = cell.to_parameters(theta, cell.read_traces(traces, credit(q[t])))
-        total = read if total is None else {name: total[name] + read[name] for name in read}
-    return total
+
+def _lru_traces(p, conjugate=False, late=False, logarithm=False):
+    """(LRU.6)-(LRU.8) with one mistake: delta for q, h_t for h_{t-1} in the trace of zeta, lg for gamma in that of B."""
+    (theta,), h = p.params, time_ad.complexes(p.h0[0])
+    zeta, gam = np.exp(-np.exp(theta["nu"]) + 1j * np.exp(theta["th"])), np.exp(theta["lg"])
+    B, C = (theta[f"{name}_re"] + 1j * theta[f"{name}_im"] for name in "BC")
+    ez, eg, EB, found = 0 * h, 0 * h, 0.0, []
+    for u, dy in zip(p.inputs, _credit(p), strict=True):
+        before, h = h, zeta * h + gam * (u @ B.T)  # (LRU.2)
+        ez, eg = zeta * ez + (h if late else before), zeta * eg + u @ B.T  # (LRU.6)
+        EB = zeta[:, None] * EB + (theta["lg"] if logarithm else gam)[:, None] * u[:, None, :]  # (LRU.6)
+        q = dy @ (C.conj() if conjugate else C)  # (LRU.5)
+        found.append([(q * ez).sum(0), (q * eg).sum(0), (q[:, :, None] * EB).sum(0)])
+    of_zeta, of_gam, of_B = (sum(parts) for parts in zip(*found, strict=True))
+    slopes = {"nu": -np.exp(theta["nu"]) * zeta, "th": 1j * np.exp(theta["th"]) * zeta}
+    g = {name: (of_zeta * slope).real for name, slope in slopes.items()}  # (LRU.7)
+    return {**g, "lg": gam * of_gam.real, "B_re": of_B.real, "B_im": -of_B.imag}  # (LRU.7), (LRU.8)
+
+
+def _elstm_traces(p, gate_alone):
+    """Traces of bz and bf, (ELSTM.3); with ``gate_alone`` the Jacobian is f, as if the gates did not see the state."""
+    (theta,), (c,) = p.params, p.h0
+    Tz, Tf, found = 0 * c, 0 * c, []
+    for u, q in zip(p.inputs, _credit(p), strict=True):
+        z = np.tanh(u @ theta["Wz"].T + theta["wz"] * c + theta["bz"])
+        f = 1 / (1 + np.exp(-(u @ theta["Wf"].T + theta["wf"] * c + theta["bf"])))
+        Az, Af = (1 - f) * (1 - z**2), (c - z) * f * (1 - f)  # (ELSTM.2)
+        k = f if gate_alone else f + Az * theta["wz"] + Af * theta["wf"]  # (ELSTM.2)
+        Tz, Tf, c = k * Tz + Az, k * Tf + Af, f * c + (1 - f) * z  # (ELSTM.3), (ELSTM.1)
+        found.append([(q * Tz).sum(0), (q * Tf).sum(0)])
+    return dict(zip(("bz", "bf"), np.sum(found, axis=0), strict=True))
 
 
 def _only(names, *gradients):
@@ -56,20 +68,10 @@ def t15(rng):
     found = rtrl.gradient(*in_time(p), influence="diagonal").grads
     error = np.max([off(found, exact), off(found, by_complex_step(p))])
     q = alone(rng, "lru", gamma="free")
-    (right,), names = time_ad.loss_gradient(*q.arguments), ("nu", "th", "lg", "B_re", "B_im")
-    lg = q.params[0]["lg"]
-    traced = _traced(q)
-    wrong = [
-        _traced(q, credit=np.conj),  # delta for q
-        _traced(q, regressor="after"),  # h_t for h_{t-1} in the trace of zeta
-        {
-            **traced,
-            **{name: traced[name] * (lg / np.exp(lg))[:, None] for name in ("B_re", "B_im")},
-        },  # log gamma
-    ]
-    return np.max([error, off(*_only(names, traced, right))]), np.min(
-        [off(*_only(names, w, right)) for w in wrong]
-    )
+    (right,), traced = time_ad.loss_gradient(*q.arguments), _lru_traces(q)
+    wrong = [_lru_traces(q, **{mistake: True}) for mistake in ("conjugate", "late", "logarithm")]
+    (of_traces,) = _only(traced, right)
+    return np.max([error, off([traced], of_traces)]), np.min([off([w], of_traces) for w in wrong])
 
 
 @claim(
@@ -106,18 +108,9 @@ def t18(rng):
     found = rtrl.gradient(*in_time(p), influence="diagonal").grads
     q = alone(rng, "elstm")
 
-    class GateAlone(type(recurrent(q).blocks[0])):
-        """Its Jacobian is f: the gates do not see the state."""
-
-        def local(self, p, tape):
-            local = super().local(p, tape)
-            _, f = tape.kept
-            return local._replace(A=f[:, :, None, None])
-
-    (right,) = by_complex_step(q)
-    cell = recurrent(q).blocks[0]
-    wrong = _traced(q, GateAlone(cell.n_in, cell.n))
-    return off(found, by_complex_step(p)), off([wrong], [right])
+    (exact,) = _only(("bz", "bf"), by_complex_step(q)[0])
+    error = [off(found, by_complex_step(p)), off([_elstm_traces(q, gate_alone=False)], exact)]
+    return np.max(error), off([_elstm_traces(q, gate_alone=True)], exact)
 
 
 @claim(
@@ -131,20 +124,17 @@ def t38(rng):
     p, q = alone(rng, "lru"), alone(rng, "rnn", activation="tanh")
 
     def derivatives(p, h):
-        """J of one step from the state h, and the traces after it."""
-        (cell,), (theta,) = recurrent(p).blocks, p.params
-        _, tape = cell.step(theta, h, p.inputs[0])
-        J = cell.state_jacobian(theta, tape)
-        return J, cell.advance_traces(cell.start_traces(len(h), h), theta, tape) if p is not q else None
+        """J of one step from the state h (real pairs), and the influence after it."""
+        (cell,), (theta,), one = recurrent(p).blocks, p.params, stretch(p, 0, 1, h0=[h])
+        (native,) = in_time(one)[5]
+        _, tape = cell.step(theta, native, p.inputs[0])
+        influence = rtrl.gradient(*in_time(one), influence="exact").carry.influence
+        return cell.state_jacobian(theta, tape), influence.own[0]
 
     shift = lambda h: h + rng.standard_normal(h.shape)  # noqa: E731
-    (h,), (k,) = in_time(p)[5], in_time(q)[5]
+    (h,), (k,) = p.h0, q.h0
     (J, traces), (J_other, others) = derivatives(p, h), derivatives(p, shift(h))
-    error = sum(
-        np.abs(a - b).sum() for a, b in [(J, J_other), *((traces[x], others[x]) for x in ("gam", "B"))]
-    )
-    moved = [
-        off([others["zeta"]], [traces["zeta"]]),
-        off([derivatives(q, shift(k))[0]], [derivatives(q, k)[0]]),
-    ]
-    return float(error), np.min(moved)
+    same = [(J, J_other), *((traces[name], others[name]) for name in ("gam", "B"))]
+    dense = off([derivatives(q, shift(k))[0]], [derivatives(q, k)[0]])
+    moved = off([others["zeta"]], [traces["zeta"]])
+    return float(sum(np.abs(a - b).sum() for a, b in same)), min(dense, moved)

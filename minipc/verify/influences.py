@@ -3,7 +3,6 @@
 import numpy as np
 
 from .. import bptt, rtrl
-from ..recurrent import prepare_sequences, run
 from .setting import (
     any_sequence,
     claim,
@@ -216,12 +215,8 @@ def t07(rng):
             step = rtrl.gradient(*in_time(stretch(p, 0, 1)), **options).carry
             first = step.influence.entries + _numbers([step.h, step.start])
             error = max(error, *(abs(n - first) for n in kept))
-    tapes = []
-    for T in (10, 1000):
-        checked = prepare_sequences(*in_time(stretch(p, 0, T, mask=None)))
-        tapes.append(
-            _numbers(run(recurrent(p), p.params, checked.start, checked.inputs, None, checked.start).tapes)
-        )
+    (cell,), (theta,), (h,) = recurrent(p).blocks, p.params, carry.h
+    tapes = [_numbers(cell.scan(theta, h, p.inputs[:T])[1]) for T in (10, 1000)]
     return float(error), tapes[1] / tapes[0] - 1
 
 

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from .. import bptt, rtrl
-from ..recurrent import losses, prepare_sequences, run
+from .. import bptt
 from .setting import (
     any_sequence,
     claim,
@@ -11,7 +10,6 @@ from .setting import (
     off,
     paired,
     plus,
-    recurrent,
     rel,
     sequence,
     stretch,
@@ -49,14 +47,10 @@ def t01(rng):
         off(paired(g.initial), time_ad.initial_gradient(*p.arguments)),
         rel(g.loss, time_ad.loss(*p.arguments)),
     )
-    q = sequence(rng, ["rnn"], form="post")
-    net, checked = recurrent(q), prepare_sequences(*in_time(q))
-    done = run(net, q.params, checked.start, checked.inputs, None, checked.start)
-    _, v = losses(net, done.out, checked)
-    (cell,), (theta,), (tape,) = net.blocks, q.params, done.tapes
-    late = tape._replace(before=tape.after)  # the regressor of the post form is the state of the step before
-    wrong = cell.gradients(theta, late, cell.sweep(theta, late, v, None))
-    return error, off([wrong], time_ad.loss_gradient(*q.arguments))
+    q = sequence(rng, ["rnn"], form="pre", activation="tanh")
+    (h,), (p_t,) = time_ad.run(*q.arguments[:3], q.h0)[1], time_ad.error_gradient(*q.arguments[:-1])
+    late = q.blocks[0]["alpha"] * np.einsum("tbi,tbj->ij", p_t, np.tanh(h))  # (BPTT.2) with z_t at h_t
+    return error, off([{"W": late}], [{"W": time_ad.loss_gradient(*q.arguments)[0]["W"]}])
 
 
 @claim(
@@ -80,21 +74,14 @@ def t04(rng):
 
 
 def _total_credit(p):
-    """p_t (T, B, N) of the one cell: what its output sends at step t, and dLoss/dh_t of the rest, (BPTT.1), (BPTT.3).
-
-    Also the first alone, q_t.
-    """
-    net, *_ = args = in_time(p)
-    checked = prepare_sequences(*args)
-    done = run(net, p.params, checked.start, checked.inputs, None, checked.start)
-    (l,), (_, v) = net.cells, losses(net, done.out, checked)
-    q, _ = rtrl.credit(net, p.params, done.tapes, v)
-    (q,), (states,) = paired([q[l].conj()]), paired([done.tapes[l].after])
-    total = q.copy()
-    for t in range(len(q) - 1):
-        rest = stretch(p, t + 1, None, h0=[states[t]])
-        total[t] += paired(bptt.gradient(*in_time(rest)).initial)[0]
-    return total, q
+    """p_t and q_t (T, B, N) of the one cell, (BPTT.1): J'p of the next step is what arrives at its initial state."""
+    states, found = time_ad.run(p.blocks, p.params, p.inputs, p.h0)[1][0], []
+    for t, h in enumerate([p.h0[0], *states[:-1]]):
+        (q,) = time_ad.error_gradient(*stretch(p, t, t + 1, h0=[h]).arguments[:-1])
+        rest = stretch(p, t + 1, h0=[states[t]])
+        later = paired(bptt.gradient(*in_time(rest)).initial)[0] if len(rest.inputs) else 0
+        found.append((q[0] + later, q[0]))
+    return np.array(found).swapaxes(0, 1)
 
 
 @claim(
