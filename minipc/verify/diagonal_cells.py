@@ -121,7 +121,7 @@ def t18(rng):
     0,
 )
 def t38(rng):
-    p, q = alone(rng, "lru"), alone(rng, "rnn", activation="tanh")
+    p, q = alone(rng, "lru"), alone(rng, "rnn", activation="tanh", alpha=1.0)
 
     def derivatives(p, h):
         """J of one step from the state h (real pairs), and the influence after it."""

@@ -237,8 +237,8 @@ def t40(rng):
         return (sum((d * d).sum() for d, _ in pairs) / sum((x * x).sum() for _, x in pairs)) ** 0.5
 
     p, q = any_sequence(rng), sequence(rng, ["rnn", "gru"])
-    ratio = deviation(p, 1e-4) / deviation(p, 1e-5)
-    biased = deviation(q, 1e-4, influence="local") / deviation(q, 1e-5, influence="local")
+    ratio = deviation(p, 1e-5) / deviation(p, 1e-6)
+    biased = deviation(q, 1e-5, influence="local") / deviation(q, 1e-6, influence="local")
     return abs(ratio / 10 - 1), abs(biased / 10 - 1)
 
 

@@ -52,12 +52,13 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
             "gradients",
             "learning",
             "linear_nets",
+            "stacks",
             "through_time",
             "travel",
         ],
         13,
     ),
-    **dict.fromkeys(["influences", "stacks"], 14),  # share the problems of through_time
+    "influences": 14,  # shares the problems of through_time
     "verify": 15,
     "tour": 16,
     "__main__": 17,
