@@ -49,7 +49,7 @@ def _recursion(p, carried):
     "RTRL gives the gradient of every prefix, at every step, in all cells",
     "autograd",
     1e-12,
-    trials=5,
+    trials=10,
 )
 def t02(rng):
     p = any_sequence(rng)
@@ -248,7 +248,7 @@ def t40(rng):
     "RTRL in blocks of K steps: BPTT for every K, and at the end of every block",
     "autograd",
     1e-12,
-    trials=5,
+    trials=10,
 )
 def t43(rng):
     p = any_sequence(rng)

@@ -69,6 +69,7 @@ def t20(rng):
         exact = by_complex_step(p)
         errors.append(off(rtrl.gradient(*in_time(p), influence="diagonal").grads, exact))
         q = sequence(rng, kinds)
+        errors.append(off(_local(q), time_ad.layer_local_gradient(*q.arguments)))
         controls.append(off(_local(q), time_ad.loss_gradient(*q.arguments)))
     q = sequence(rng, ["lru", "lru"], gamma="free", loss="mse")
     right, wrong = time_ad.loss_gradient(*q.arguments)[0], _one_trace(q)
@@ -85,9 +86,9 @@ def t20(rng):
     trials=5,
 )
 def t44(rng):
-    first, second = two(rng, GATED + DIAGONAL)
-    below = str(rng.choice(["dense", "embedding"]))
-    chain = [below, first, "dense", second, *(["dense"] if rng.random() < 0.5 else [])]
+    first, second = str(rng.choice(GATED + DIAGONAL)), str(rng.choice(GATED))
+    below = [str(rng.choice(["dense", "embedding"]))] if first in GATED else []  # else K is one throughout
+    chain = [*below, first, "dense", second, *(["dense"] if rng.random() < 0.5 else [])]
     p = any_sequence(rng, chain, activation=str(rng.choice(["tanh", "sigmoid"])))
     exact = time_ad.loss_gradient(*p.arguments)
     found = [rtrl.gradient(*in_time(p), block=K).grads for K in (None, *range(1, len(p.inputs) + 1))]
