@@ -211,11 +211,12 @@ def losses(net, out, p):
 STEPS = ("step", "sequence")  # the first axes, in messages about values
 
 
-def prepare_sequences(net, params, inputs, targets, mask, h0, reset, forward=False) -> Prepared:
+def prepare_sequences(net, params, inputs, targets, mask, h0, reset, forward=False, stretch=False) -> Prepared:
     """Check the arguments of a temporal rule before any work; one synchronisation for all values, one for a mask.
 
     ``forward``: there are no targets. A complex ``h0`` of a real cell is the complex step's and passes; beside an LRU,
-    whose own numbers are complex, everything but the LRU's state must be real.
+    whose own numbers are complex, everything but the LRU's state must be real. ``stretch``: of a longer sequence, so no
+    step need count in it.
 
     Raises ValueError or TypeError, naming the symbol, what was expected and what was given.
     """
@@ -241,7 +242,7 @@ def prepare_sequences(net, params, inputs, targets, mask, h0, reset, forward=Fal
     if not forward:
         targets, more = _prepare_targets(net, params, inputs, targets)
         tests += more
-    mask = _prepare_mask(mask, T, B, params)
+    mask = _prepare_mask(mask, T, B, params, stretch)
     if reset is not None:
         _check_table("reset", reset, T, B, params)
     start, more = _initial_states(net, params, h0, B, inputs)
@@ -278,7 +279,7 @@ def _check_real(net, name, value, place=""):
         )
 
 
-def _prepare_mask(mask, T, B, params):
+def _prepare_mask(mask, T, B, params, stretch):
     """A boolean table (T, B), also from lengths (B,); None stays None."""
     if mask is None:
         return None
@@ -295,7 +296,7 @@ def _prepare_mask(mask, T, B, params):
             raise ValueError(f"mask as lengths must lie in 1..{T}, got {lengths.min()}..{lengths.max()}")
         return array_module(mask).arange(T)[:, None] < mask
     _check_table("mask", mask, T, B, params)
-    if not to_numpy(mask).any():
+    if not stretch and not to_numpy(mask).any():
         raise ValueError("mask must be True somewhere: with no step that counts there is no loss")
     return mask
 

@@ -76,7 +76,7 @@ def gradient(
     >>> gradient(net, p, np.ones((2, 1, 1)), np.zeros((2, 1, 1)), influence="exact").grads[0]["W"]
     array([[3.]])
     """
-    p = prepare_sequences(net, params, inputs, targets, mask, h0, reset)
+    p = prepare_sequences(net, params, inputs, targets, mask, h0, reset, stretch=True)
     state = _begin(net, params, p, h0, carry, influence, block)
     advance = _in_blocks if state.influence.block > 1 else _step_by_step
     loss, grads, state = advance(net, params, p, state)
@@ -129,7 +129,7 @@ def online(
     """
     check_optimizer("optimizer", optimizer)
     _check_every_step(influence)
-    p = prepare_sequences(net, params, inputs, targets, mask, h0, reset)
+    p = prepare_sequences(net, params, inputs, targets, mask, h0, reset, stretch=True)
     now = _begin(net, params, p, h0, carry, influence, None)
     xp, state = array_module(p.inputs), optimizer.init(params) if state is None else state
     rows, lanes = [], _lanes(p)

@@ -24,6 +24,7 @@ id         equation                                                           fu
 (BPTT.2)   dLoss/dtheta                                                       loss_gradient
 (BPTT.3)   dLoss/dh_0                                                         initial_gradient
 (BPTT.4)   credit through the last k steps only                               truncated_gradient
+(BPTT.5)   E = 1/2 sum_t |e_t|^2 + Loss with h_t = f(h_{t-1}, u_t) + e_t      error_gradient
 (RTRL.2)   d(L_1 + ... + L_t)/dtheta for every t                              prefix_gradients
 (RTRL.3)   M_t = dh_t/dtheta along the whole sequence                         influence
 (STACK.1)  A = dh_t/dh_{t-1}, G = dh_t/du_t of one layer                      state_jacobian, input_jacobian
@@ -377,6 +378,49 @@ def layer_local_gradient(blocks, params, inputs, targets, loss_name, mask=None, 
         return total
 
     return [grad(total)(p, k, inputs_of(k)) for k, p in enumerate(params)]
+
+
+# Error variables in time
+
+
+def output(block, p, h, u):
+    """What the block above sees of the state h_t (B, N) of a cell with the input u_t, (LSTM.1), (LRU.2)."""
+    if block["kind"] == "lstm":
+        return split(h, 2)[0]
+    if block["kind"] == "lru":
+        re, im = split(h, 2)
+        return anp.dot(re, p["C_re"].T) - anp.dot(im, p["C_im"].T) + anp.dot(u, p["D"].T)  # (LRU.2)
+    return h
+
+
+def error_energy(blocks, params, inputs, targets, loss_name, mask, h0, e):
+    """Sum over the batch of 1/2 sum_t |e_t|^2 + Loss, with e_t (B, N) of every cell added to its state, (BPTT.5).
+
+    ``e`` is a list over the cells of (T, B, N).
+    """
+    before, total = starts(blocks, params, h0, inputs.shape[1]), 0.0
+    for t, u in enumerate(inputs):
+        states, errors = [], iter(e)
+        for block, p, h in zip(blocks, params, before, strict=True):
+            below = u
+            h, u = apply(block, p, h, below)
+            if h is not None:
+                e_t = next(errors)[t]
+                h = h + e_t  # (BPTT.5)
+                u = output(block, p, h, below)
+                total = total + 0.5 * anp.sum(e_t**2)
+            states.append(h)
+        before = states
+        counts = None if mask is None else mask[t]
+        total = total + anp.sum(step_loss(loss_name, u, targets[t], counts))
+    return total
+
+
+def error_gradient(blocks, params, inputs, targets, loss_name, mask=None, h0=None):
+    """dE/de at e = 0: for every cell (T, B, N), the total credit p_t of its states, (BPTT.5)."""
+    T, B = inputs.shape[:2]
+    e = [np.zeros((T, *h.shape)) for h in initial_states(blocks, params, h0, B)]
+    return grad(lambda e: error_energy(blocks, params, inputs, targets, loss_name, mask, h0, e))(e)
 
 
 # Jacobians of one step, and the influence

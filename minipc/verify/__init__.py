@@ -9,17 +9,22 @@ about a rate, ``worst`` is the relative deviation of the ratio over a decade fro
 
 ``setting`` has what all claims use, ``runner`` runs them, and the claims stand by topic: ``gradients``,
 ``coordinates`` (sPC and ePC), ``linear_nets``, ``travel`` (of the error), ``exact_backprop`` (and what is none),
-``learning``, ``examples``, ``conventions``.
+``learning``, ``examples``, ``conventions``; in time ``through_time`` (BPTT), ``influences`` (RTRL),
+``diagonal_cells``, ``stacks``.
 """
 
 from . import (  # noqa: F401  they register their claims
     conventions,
     coordinates,
+    diagonal_cells,
     exact_backprop,
     examples,
     gradients,
+    influences,
     learning,
     linear_nets,
+    stacks,
+    through_time,
     travel,
 )
 from .runner import CONTROL, verify

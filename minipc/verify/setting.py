@@ -8,14 +8,19 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import check
-from ..blocks import Dense
+from ..blocks import Dense, Embedding
+from ..cells import GRU, LSTM, RNN
+from ..diagonal import ELSTM, LRU, RTU
 from ..network import Network
+from ..recurrent import RecurrentNetwork
 
 try:
     from reference import autograd_oracles as ad
     from reference import block_oracles as block_ad
     from reference import closed_form as cf
+    from reference import temporal_oracles as time_ad
     from reference.problems import astype, linear, make
+    from reference.temporal_problems import make as sequence
 except ImportError as error:
     raise ImportError(
         "verify compares with the oracles in reference/, which need HIPS autograd: "
@@ -27,20 +32,30 @@ __all__ = [
     "Claim",
     "ad",
     "any_loss",
+    "any_sequence",
     "astype",
     "block_ad",
+    "by_complex_step",
     "cf",
     "claim",
     "first_sample",
     "flat",
     "hessian",
+    "in_time",
     "linear",
     "make",
     "network",
+    "off",
     "oracle",
+    "paired",
+    "plus",
+    "recurrent",
     "rel",
+    "sequence",
     "smooth",
     "stack",
+    "stretch",
+    "time_ad",
     "times",
 ]
 
@@ -119,6 +134,89 @@ def flat(tree):
 def times(factor, grads):
     """A gradient multiplied by a number."""
     return [{k: factor * v for k, v in g.items()} for g in grads]
+
+
+def off(actual, expected):
+    """As :func:`rel`, but an array counts as no smaller than a hundredth of the whole: a sum that cancels has fewer digits."""
+    rel(actual, expected)  # raises if the structures differ
+    dicts = isinstance(expected[0], dict)
+    a, x = ([g[k] for g in tree for k in sorted(g)] if dicts else tree for tree in (actual, expected))
+    errors = np.array([np.linalg.norm(u - v) for u, v in zip(a, x, strict=True)])
+    sizes = np.array([np.linalg.norm(v) for v in x])
+    with np.errstate(all="ignore"):
+        worst = float(np.where(errors == 0, 0, errors / (sizes + 1e-2 * np.linalg.norm(sizes))).max())
+    return worst if np.isfinite(worst) else float("inf")
+
+
+def plus(a, b):
+    """The sum of two gradients."""
+    return [{k: g[k] + f[k] for k in g} for g, f in zip(a, b, strict=True)]
+
+
+def recurrent(problem):
+    """The engine's network of a :class:`reference.temporal_problems.Sequence`."""
+    blocks = [_block(*pair) for pair in zip(problem.blocks, problem.params, strict=True)]
+    return RecurrentNetwork(blocks, problem.loss, () if problem.blocks[0]["kind"] == "embedding" else None)
+
+
+def _block(block, p):
+    """The engine's block of a dict of the oracles; the widths are those of the parameters."""
+    kind, learn = block["kind"], {"learn_h0": "h0" in p or "h0_re" in p}
+    if kind == "dense":
+        return Dense(*p["W"].shape[::-1], block["activation"], form=block["form"])
+    if kind == "embedding":
+        return Embedding(*p["W"].shape)
+    if kind in ("rnn", "gru", "lstm"):
+        n, m = p["W"].shape[1], p["U"].shape[1]
+        if kind == "rnn":
+            return RNN(m, n, block["activation"], form=block["form"], alpha=block["alpha"], **learn)
+        return (GRU if kind == "gru" else LSTM)(m, n, **learn)
+    if kind == "elstm":
+        return ELSTM(*p["Wz"].shape[::-1], **learn)
+    if kind == "rtu":
+        return RTU(*p["W1"].shape[::-1], block["activation"], **learn)
+    return LRU(*p["B_re"].shape[::-1], len(p["D"]), gamma=block["gamma"], **learn)
+
+
+def in_time(problem, **replaced):
+    """Arguments of the engine's temporal rules, in order; an LRU's state is complex there."""
+    p = problem._replace(**replaced)
+    h0 = None if p.h0 is None else time_ad.native(p.blocks, p.h0)
+    return recurrent(p), p.params, p.inputs, p.targets, p.mask, h0, p.reset
+
+
+def any_sequence(rng, chain=None, **options):
+    """A problem in time with any loss, resets or none, initial states given or learned."""
+    loss = str(rng.choice(["mse", "cross_entropy", "binary_cross_entropy"]))
+    drawn = {"loss": loss, "reset": bool(rng.random() < 0.5), "learn_h0": bool(rng.random() < 0.5)}
+    return sequence(rng, chain, **{**drawn, **options})
+
+
+def stretch(problem, begin, end=None, **replaced):
+    """Some steps of a problem in time."""
+    p, cut = problem, slice(begin, end)
+    some = lambda table: None if table is None else table[cut]  # noqa: E731
+    parts = {"inputs": p.inputs[cut], "targets": p.targets[cut], "mask": some(p.mask), "reset": some(p.reset)}
+    return p._replace(**{**parts, **replaced})
+
+
+def paired(states):
+    """States of the engine, or derivatives by them, as the oracles have them: complex ones in real pairs."""
+    return [time_ad.pairs(h) if h.dtype.kind == "c" else h for h in states]
+
+
+def by_complex_step(problem):
+    """Structure of params: derivative of the reference's loss by complex step (CHK.2), the LRU in real pairs."""
+    p = problem
+
+    def derivative(l, name):
+        def total(value):
+            moved = [*p.params[:l], {**p.params[l], name: value}, *p.params[l + 1 :]]
+            return time_ad.loss(p.blocks, moved, *p.arguments[2:]).sum()
+
+        return check.complex_step(total, p.params[l][name])
+
+    return [{name: derivative(l, name) for name in q} for l, q in enumerate(p.params)]
 
 
 def hessian(gradient, free):

@@ -65,6 +65,33 @@ def test_bptt_of_the_recurrent_net(seed, form, alpha, reset):
     assert_same([gradient, initial], expected, rtol=TOL)
 
 
+@given(SEEDS, FORMS, ALPHAS)
+@fewer(2)
+def test_error_variables_of_the_recurrent_net(seed, form, alpha):
+    """Eq. (BPTT.5): at e = 0 the energy's gradient is the total credit, (BPTT.1)."""
+    p = draw(seed, ["rnn"], form=form, alpha=alpha)
+    _, _, total = loops.rnn_bptt(p.blocks[0], p.params[0], p.inputs, credit_of(p), p.h0[0])
+    assert_live(total)
+    assert_same(ad.error_gradient(*p.arguments[:-1]), [total], rtol=TOL)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "lru", "rtu"])
+def test_error_variables_move_what_the_block_above_sees(kind):
+    """Eq. (BPTT.5): also where the output is not the state; with e = 0 the energy is the loss."""
+    p = draw(1, [kind, "dense"])
+    e = [np.zeros((5, *h.shape)) for h in p.h0]
+    assert np.isclose(ad.error_energy(*p.arguments[:-1], e), ad.loss(*p.arguments).sum(), rtol=TOL, atol=0)
+    h = ad.run(p.blocks, p.params, p.inputs, p.h0)[1][0]
+    late = p._replace(inputs=p.inputs[4:], targets=p.targets[4:], mask=p.mask[4:])
+    moved = p.h0[0] + 0.1
+    e[0][3] = moved - h[3]  # the last step begins from there
+    early = p._replace(mask=p.mask & (np.arange(5)[:, None] < 3))
+    total = ad.loss(*early.arguments).sum() + ad.loss(*late._replace(h0=[moved]).arguments).sum()
+    total += 0.5 * (e[0][3] ** 2).sum()
+    without = p._replace(mask=p.mask & (np.arange(5)[:, None] != 3))  # the step that moves
+    assert np.isclose(ad.error_energy(*without.arguments[:-1], e), total, rtol=TOL, atol=0)
+
+
 @pytest.mark.parametrize("reset", [False, True])
 @given(seed=SEEDS, form=FORMS, alpha=ALPHAS)
 @fewer(4)

@@ -197,3 +197,19 @@ def test_one_step_of_a_cell(cell, seed):
     assert_same(
         [grads[k] for k in found], [np.einsum("bk,bk...->...", v, Mbar[k]) for k in found], rtol=EXACT
     )
+
+
+@pytest.mark.parametrize("influence", ["hybrid", "exact"])
+def test_a_stretch_of_time_may_be_without_targets(influence):
+    """A stream with delayed targets: the stretch has no gradient of its own, but the next one goes through it."""
+    p = make(np.random.default_rng(0), ["gru", "dense"], T=6)
+    late = np.arange(6)[:, None] >= np.full(p.mask.shape[1], 3)
+    whole = call(pc.rtrl.gradient, p._replace(mask=late), influence=influence)
+    early = p._replace(inputs=p.inputs[:3], targets=p.targets[:3], mask=late[:3])
+    a = call(pc.rtrl.gradient, early, influence=influence)
+    assert all(np.all(value == 0) for value in [*flat(a.grads), a.loss])
+    rest = p._replace(inputs=p.inputs[3:], targets=p.targets[3:], mask=late[3:], h0=None)
+    b = call(pc.rtrl.gradient, rest, carry=a.carry, influence=influence)
+    assert_same(flat(b.grads), flat(whole.grads), rtol=EXACT)
+    with pytest.raises(ValueError, match="mask must be True somewhere"):
+        call(pc.bptt.gradient, early)
