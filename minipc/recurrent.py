@@ -112,7 +112,7 @@ def steps_through(net, params, h, x, reset, start):
     for block, p, h_l, start_l in zip(net.blocks, params, h, start, strict=True):
         if is_cell(block):
             after, tape = block.scan(p, h_l, x, reset, start_l)
-            x, last = block.output(p, after, x), after[-1]
+            x, last = block.output(p, after, x), after[-1]  # (STACK.1)
         else:
             flat, tape = block.forward(p, x.reshape(T * B, *x.shape[2:]))
             x, last = flat.reshape(T, B, *flat.shape[1:]), None
@@ -211,7 +211,9 @@ def losses(net, out, p):
 STEPS = ("step", "sequence")  # the first axes, in messages about values
 
 
-def prepare_sequences(net, params, inputs, targets, mask, h0, reset, forward=False, stretch=False) -> Prepared:
+def prepare_sequences(
+    net, params, inputs, targets, mask, h0, reset, forward=False, stretch=False
+) -> Prepared:
     """Check the arguments of a temporal rule before any work; one synchronisation for all values, one for a mask.
 
     ``forward``: there are no targets. A complex ``h0`` of a real cell is the complex step's and passes; beside an LRU,

@@ -253,7 +253,7 @@ def _steps(net, params, p, state, cut, total=None):
         if anew[t]:
             M.reset(p.reset[cut][t])  # (RTRL.6)
         M.step(params, done, t)  # (RTRL.1)
-        total = M.read([None if q_l is None else q_l[t] for q_l in q], total)  # (RTRL.2)
+        total = M.read([None if q_l is None else q_l[t] for q_l in q], total)  # (RTRL.2), (STACK.3)
     return values, grads, total, State(done.last, M, state.start)
 
 
@@ -296,7 +296,7 @@ def credit(net, params, tapes, v, through_cells=False):
             )  # v goes on where the output sees the input: through the D of an LRU
             q[l] = _at_state(block, at_output)
             if through_cells and l > 0:
-                down = _one_step_down(block, p, tape, q[l])
+                down = _one_step_down(block, p, tape, q[l])  # (STACK.4)
                 v = down if v is None else v + down
         else:
             v, grads[l] = _pulled(block, p, tape, v, input=l > 0)

@@ -88,7 +88,7 @@ def _one_step(p, t, carry):
 
 def _shaken(carry, rng):
     """The same states with noise in the influence."""
-    influence = carry.influence.copy()
+    influence = carry.influence.copy(carry.h)
     for l in influence.net.cells:
         own = influence.own[l]
         if isinstance(own, dict):
