@@ -50,6 +50,16 @@ def test_the_image_network_gives_the_gradient_that_it_says():
     assert printed(code) == ["True"]
 
 
+def test_the_sequence_example_prints_what_stands_below_it():
+    """The fourth block: two gradients that differ by rounding."""
+    (line,) = printed("import minipc as pc\n" + PYTHON[3])
+    stated = next(text for text in OUTPUT if text.startswith("RTRL and BPTT")).strip()
+    for text in (line, stated):
+        label, value = text.rsplit(" ", 1)
+        assert label == "RTRL and BPTT differ by"
+        assert 0 < float(value) < 1e-13
+
+
 def test_the_proof_table_lists_every_claim():
     """Ids, tolerances and texts of the README's table are those of ``verify``."""
     block = next(text for text in OUTPUT if text.startswith("id "))
