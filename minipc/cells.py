@@ -134,9 +134,13 @@ class Cell:
         return self.sweep(p, tape, None, self.unit_rows(B, tape.after), rows=True).start
 
     def immediate_jacobian(self, p, tape):
-        """Mbar_t = dh_t/dtheta at fixed h_{t-1}: dict of ``(B, N, *shape)`` (real states only)."""
-        swept = self.sweep(p, tape, None, self.unit_rows(tape.u.shape[1], tape.after), rows=True)
-        return self.rows(p, tape, swept)
+        """Mbar_t = dh_t/dtheta at fixed h_{t-1}: dict of ``(B, N, *shape)``; of a complex state complex."""
+        unit = self.unit_rows(tape.u.shape[1], tape.after)
+        found = self.rows(p, tape, self.sweep(p, tape, None, unit, rows=True))
+        if not self.complex_state:
+            return found
+        imaginary = self.rows(p, tape, self.sweep(p, tape, None, -1j * unit, rows=True))  # Re(-i dh) = Im(dh)
+        return {name: value + 1j * imaginary[name] for name, value in found.items()}
 
     def unit_rows(self, B, like):
         """The identity for every sample, ``(B, N, N)``."""

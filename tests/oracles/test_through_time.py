@@ -185,11 +185,18 @@ def test_one_step_of_a_cell(cell, seed):
     block, q, h, u = network(p).blocks[0], p.params[0], native(p)[0], p.inputs[0]
     _, tape = block.step(q, h, u)
     J, Mbar = ad.state_jacobian(p.blocks[0], q, p.h0[0], u), ad.immediate_jacobian(p.blocks[0], q, p.h0[0], u)
-    v = rng.standard_normal(h.shape)
-    if cell == "lru":
-        return  # its Jacobians are complex: test_lru_in_real_pairs
-    assert_same(block.state_jacobian(q, tape), J, rtol=EXACT)
     found = block.immediate_jacobian(q, tape)
+    if cell == "lru":  # complex numbers for pairs of real ones
+        n = block.n
+        zeta = block.state_jacobian(q, tape)
+        pairs = np.block([[zeta.real, -zeta.imag], [zeta.imag, zeta.real]])
+        assert_same(pairs, J, rtol=EXACT)
+        assert found.keys() == {"nu", "th", "B_re", "B_im", "lg"} & q.keys()
+        expected = [Mbar[k][:, :n] + 1j * Mbar[k][:, n:] for k in found]
+        assert_same([found[k] for k in found], expected, rtol=EXACT)
+        return
+    v = rng.standard_normal(h.shape)
+    assert_same(block.state_jacobian(q, tape), J, rtol=EXACT)
     assert_same([found[k] for k in found], [Mbar[k] for k in found], rtol=EXACT)
     down, into, grads = block.vjp(q, tape, v)
     assert_same(down, np.einsum("bkj,bk->bj", J, v), rtol=EXACT)
