@@ -273,7 +273,7 @@ def _losses(net, params, p, done, cut):
     """Losses (T, B) of some steps and the credit at their outputs; stops if a loss is not finite."""
     part = Prepared(None, p.targets[cut], None if p.mask is None else p.mask[cut], None, None)
     values, v = losses(net, done.out, part)
-    check_loss(net, params, p.inputs[cut], values)
+    check_loss(net, params, p.inputs[cut], values, iter([*done.inputs[1:], done.out]))
     return values, v
 
 

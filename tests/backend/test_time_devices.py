@@ -66,6 +66,18 @@ def test_a_rule_stays_on_the_device(name, where, tables, fake_device):
     assert waits == call.checks + (mask + resets if tables else 0)
 
 
+@pytest.mark.parametrize("where", SETTINGS)
+@pytest.mark.parametrize("rule", [bptt.gradient, rtrl.gradient], ids=["BPTT", "RTRL"])
+def test_synchronisations_do_not_depend_on_the_steps(rule, where, fake_device):
+    """Two, for one step and for five: the host waits once for the values and once for the loss."""
+    net, p = setting(where, tables=False)
+    for steps in (1, 2, T):
+        there = to_device(part(p, slice(steps)))
+        with count_syncs() as syncs:
+            rule(net, *there)
+            assert syncs() == 2
+
+
 @with_tables
 @every_case
 def test_a_rule_keeps_float32(name, where, tables):
