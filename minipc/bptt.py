@@ -44,7 +44,7 @@ def gradient(net, params, inputs, targets, mask=None, h0=None, reset=None):
 
     Notes
     -----
-    Cost: O(T B P) time for P weights, O(T B N) memory.
+    Cost: O(T B P) time for P weights, O(T B N) memory; two synchronisations, whatever T, and one more for a mask.
     Derivation: reference/equations.md.  Source: Werbos (1990), Proc. IEEE 78(10).
 
     Examples

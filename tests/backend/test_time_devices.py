@@ -78,6 +78,35 @@ def test_synchronisations_do_not_depend_on_the_steps(rule, where, fake_device):
             assert syncs() == 2
 
 
+@pytest.mark.parametrize("resets", [False, True])
+@pytest.mark.parametrize(("influence", "waits"), [("exact", 1 + 3), ("hybrid", 1 + 13)])
+def test_synchronisations_of_a_long_sequence(influence, waits, resets, fake_device):
+    """130 steps: three times up to 64, or thirteen blocks of ten; a stretch that goes step by step asks for its resets."""
+    net, p = setting("RNN", tables=False)
+    p = p._replace(inputs=np.repeat(p.inputs, 26, axis=0), targets=np.repeat(p.targets, 26, axis=0))
+    there = to_device(p._replace(reset=np.arange(260).reshape(130, 2) % 7 == 0 if resets else None))
+    options = {"block": 10} if influence == "hybrid" else {}
+    with count_syncs() as syncs:
+        rtrl.gradient(net, *there, influence=influence, **options)
+        assert syncs() == waits + (3 if resets and influence == "exact" else 0)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (bptt.gradient, "two synchronisations, whatever T, and one more for a mask"),
+        (
+            rtrl.gradient,
+            "one for every block, or every 64 steps of those that go one by one (two with resets)",
+        ),
+        (rtrl.online, "two for a mask, and one for every step (two with resets)"),
+    ],
+)
+def test_the_docstring_states_the_number_of_synchronisations(function, words):
+    """Those that are measured here."""
+    assert words in " ".join(function.__doc__.split())
+
+
 @with_tables
 @every_case
 def test_a_rule_keeps_float32(name, where, tables):
