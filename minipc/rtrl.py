@@ -65,7 +65,7 @@ def gradient(
     -----
     Memory: that of the influence, constant in T. Time a step and sample, for a dense cell of n units with P parameters:
     n^2 P step by step, n^2 P / K + n P in blocks of K steps; a diagonal cell: O(P). One synchronisation for the
-    values, one for a mask, and one for every block, or every 64 steps of those that go one by one (two with resets).
+    values, and one for every block, or every 64 steps of those that go one by one (two with resets).
     Derivation: reference/equations.md.  Source: Williams & Zipser (1989), Neural Computation 1(2); blocks: Schmidhuber
     (1992), Neural Computation 4(2).
 
@@ -126,7 +126,7 @@ def online(
 
     Notes
     -----
-    Memory O(influence), constant in T; time as :func:`gradient` step by step. One synchronisation for the values, two for
+    Memory O(influence), constant in T; time as :func:`gradient` step by step. One synchronisation for the values, one for
     a mask, and one for every step (two with resets). Other arguments and errors as there.
     """
     check_optimizer("optimizer", optimizer)

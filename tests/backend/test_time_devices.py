@@ -61,7 +61,7 @@ def test_a_rule_stays_on_the_device(name, where, tables, fake_device):
     if name == "rtrl.staleness":
         return  # it ends on the host
     stretches = 2 if "carry" in name else 1
-    mask = 0 if name == "recurrent.forward" else 2 if name == "rtrl.online" else stretches
+    mask = int(name.startswith("bptt.") or name == "rtrl.online")
     resets = stretches if "hybrid" in name and where in STEP_BY_STEP else call.resets
     assert waits == call.checks + (mask + resets if tables else 0)
 
@@ -99,7 +99,7 @@ def test_synchronisations_of_a_long_sequence(influence, waits, resets, fake_devi
             rtrl.gradient,
             "one for every block, or every 64 steps of those that go one by one (two with resets)",
         ),
-        (rtrl.online, "two for a mask, and one for every step (two with resets)"),
+        (rtrl.online, "one for a mask, and one for every step (two with resets)"),
     ],
 )
 def test_the_docstring_states_the_number_of_synchronisations(function, words):
