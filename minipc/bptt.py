@@ -16,7 +16,7 @@ import math
 from .arguments import check_count
 from .backend import array_module
 from .network import Gradient, check_loss
-from .recurrent import Prepared, add_learned, losses, prepare_sequences, pull, run
+from .recurrent import Prepared, add_learned, losses, outputs_of, prepare_sequences, pull, run
 
 
 def gradient(net, params, inputs, targets, mask=None, h0=None, reset=None):
@@ -44,7 +44,7 @@ def gradient(net, params, inputs, targets, mask=None, h0=None, reset=None):
 
     Notes
     -----
-    Cost: O(T B P) time for P weights, O(T B N) memory.
+    Cost: O(T B P) time for P weights, O(T B N) memory; two synchronisations, whatever T, and one more for a mask.
     Derivation: reference/equations.md.  Source: Werbos (1990), Proc. IEEE 78(10).
 
     Examples
@@ -60,7 +60,7 @@ def gradient(net, params, inputs, targets, mask=None, h0=None, reset=None):
     out, last, tapes, *_ = run(net, params, p.start, p.inputs, p.reset, p.start)
     values, v = losses(net, out, p)
     loss = values.sum(axis=0)
-    check_loss(net, params, p.inputs, loss)
+    check_loss(net, params, p.inputs, loss, outputs_of(net, params, p))
     back = pull(net, params, tapes, v, [None] * len(net.blocks))
     return _result(net, back.grads, loss, last, _arrived(net, back))
 
@@ -104,7 +104,7 @@ def truncated(net, params, inputs, targets, mask=None, h0=None, reset=None, *, s
     ends = Prepared(None, p.targets, p.mask, None, None)
     values, q = losses(net, out[-1].reshape(T, B, -1), ends)
     loss = values.sum(axis=0)
-    check_loss(net, params, p.inputs, loss)
+    check_loss(net, params, p.inputs, loss, outputs_of(net, params, p))
     v = xp.zeros_like(out)
     v[-1] = q.reshape(T * B, -1)  # (BPTT.4): only the last step of a window has a loss
     back = pull(net, params, tapes, v, [None] * len(net.blocks))
@@ -147,7 +147,7 @@ def checkpointed(net, params, inputs, targets, mask=None, h0=None, reset=None, *
         loss = values.sum(axis=0) if loss is None else loss + values.sum(axis=0)
         grads = back.grads if grads is None else added(grads, back.grads)
         resets = [r if old is None else old + r for old, r in zip(resets, back.reset, strict=True)]
-    check_loss(net, params, p.inputs, loss)
+    check_loss(net, params, p.inputs, loss, outputs_of(net, params, p))
     arrived = [None if s is None else s + r for s, r in zip(v_end, resets, strict=True)]
     return _result(net, grads, loss, last, arrived)
 

@@ -223,15 +223,19 @@ def by_layer(items):
     return [None, *items]
 
 
-def check_loss(net, params, x, loss):
-    """Stop before inference if the feedforward loss is not finite, and say where that began."""
+def check_loss(net, params, x, loss, outputs=None):
+    """Stop before inference if the feedforward loss is not finite, and say where that began.
+
+    ``outputs`` of every block in turn, where they are not those of ``x`` alone: a sequence may begin in any state.
+    """
     if not bool(array_module(loss).isfinite(loss).all()):
-        raise FloatingPointError(f"the loss is not finite: {where_not_finite(net, params, x)}")
+        raise FloatingPointError(
+            f"the loss is not finite: {where_not_finite(net, params, outputs or net.outputs(params, x))}"
+        )
 
 
-def where_not_finite(net, params, x):
-    """The first block in which a value that is not finite appears, in words."""
-    outputs = net.outputs(params, x)
+def where_not_finite(net, params, outputs):
+    """The first block in which a value that is not finite appears, in words; ``outputs`` is an iterator."""
     for l, (block, p) in enumerate(zip(net.blocks, params, strict=True), start=1):
         for name, value in p.items():
             if not np.isfinite(to_numpy(value)).all():

@@ -80,8 +80,7 @@ class RecurrentNetwork(Network):
     def outputs(self, params, inputs, h0=None, reset=None):
         """The output of every block in turn, ``(T, B, ...)``."""
         p = prepare_sequences(self, params, inputs, None, None, h0, reset, forward=True)
-        for out, _, _ in steps_through(self, params, p.start, p.inputs, p.reset, p.start):
-            yield out
+        yield from outputs_of(self, params, p)
 
 
 def is_cell(block) -> bool:
@@ -117,6 +116,12 @@ def steps_through(net, params, h, x, reset, start):
             flat, tape = block.forward(p, x.reshape(T * B, *x.shape[2:]))
             x, last = flat.reshape(T, B, *flat.shape[1:]), None
         yield x, last, tape
+
+
+def outputs_of(net, params, p):
+    """The output of every block in turn, ``(T, B, ...)``, of prepared sequences."""
+    for out, _, _ in steps_through(net, params, p.start, p.inputs, p.reset, p.start):
+        yield out
 
 
 class Stretch(NamedTuple):

@@ -64,7 +64,8 @@ def gradient(
     Notes
     -----
     Memory: that of the influence, constant in T. Time a step and sample, for a dense cell of n units with P parameters:
-    n^2 P step by step, n^2 P / K + n P in blocks of K steps; a diagonal cell: O(P).
+    n^2 P step by step, n^2 P / K + n P in blocks of K steps; a diagonal cell: O(P). One synchronisation for the
+    values, and one for every block, or every 64 steps of those that go one by one (two with resets).
     Derivation: reference/equations.md.  Source: Williams & Zipser (1989), Neural Computation 1(2); blocks: Schmidhuber
     (1992), Neural Computation 4(2).
 
@@ -125,7 +126,8 @@ def online(
 
     Notes
     -----
-    Memory O(influence), constant in T; time as :func:`gradient` step by step. Other arguments and errors as there.
+    Memory O(influence), constant in T; time as :func:`gradient` step by step. One synchronisation for the values, one for
+    a mask, and one for every step (two with resets). Other arguments and errors as there.
     """
     check_optimizer("optimizer", optimizer)
     _check_every_step(influence)
@@ -273,7 +275,7 @@ def _losses(net, params, p, done, cut):
     """Losses (T, B) of some steps and the credit at their outputs; stops if a loss is not finite."""
     part = Prepared(None, p.targets[cut], None if p.mask is None else p.mask[cut], None, None)
     values, v = losses(net, done.out, part)
-    check_loss(net, params, p.inputs[cut], values)
+    check_loss(net, params, p.inputs[cut], values, iter([*done.inputs[1:], done.out]))
     return values, v
 
 

@@ -61,9 +61,50 @@ def test_a_rule_stays_on_the_device(name, where, tables, fake_device):
     if name == "rtrl.staleness":
         return  # it ends on the host
     stretches = 2 if "carry" in name else 1
-    mask = 0 if name == "recurrent.forward" else 2 if name == "rtrl.online" else stretches
+    mask = int(name.startswith("bptt.") or name == "rtrl.online")
     resets = stretches if "hybrid" in name and where in STEP_BY_STEP else call.resets
     assert waits == call.checks + (mask + resets if tables else 0)
+
+
+@pytest.mark.parametrize("where", SETTINGS)
+@pytest.mark.parametrize("rule", [bptt.gradient, rtrl.gradient], ids=["BPTT", "RTRL"])
+def test_synchronisations_do_not_depend_on_the_steps(rule, where, fake_device):
+    """Two, for one step and for five: the host waits once for the values and once for the loss."""
+    net, p = setting(where, tables=False)
+    for steps in (1, 2, T):
+        there = to_device(part(p, slice(steps)))
+        with count_syncs() as syncs:
+            rule(net, *there)
+            assert syncs() == 2
+
+
+@pytest.mark.parametrize("resets", [False, True])
+@pytest.mark.parametrize(("influence", "waits"), [("exact", 1 + 3), ("hybrid", 1 + 13)])
+def test_synchronisations_of_a_long_sequence(influence, waits, resets, fake_device):
+    """130 steps: three times up to 64, or thirteen blocks of ten; a stretch that goes step by step asks for its resets."""
+    net, p = setting("RNN", tables=False)
+    p = p._replace(inputs=np.repeat(p.inputs, 26, axis=0), targets=np.repeat(p.targets, 26, axis=0))
+    there = to_device(p._replace(reset=np.arange(260).reshape(130, 2) % 7 == 0 if resets else None))
+    options = {"block": 10} if influence == "hybrid" else {}
+    with count_syncs() as syncs:
+        rtrl.gradient(net, *there, influence=influence, **options)
+        assert syncs() == waits + (3 if resets and influence == "exact" else 0)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (bptt.gradient, "two synchronisations, whatever T, and one more for a mask"),
+        (
+            rtrl.gradient,
+            "one for every block, or every 64 steps of those that go one by one (two with resets)",
+        ),
+        (rtrl.online, "one for a mask, and one for every step (two with resets)"),
+    ],
+)
+def test_the_docstring_states_the_number_of_synchronisations(function, words):
+    """Those that are measured here."""
+    assert words in " ".join(function.__doc__.split())
 
 
 @with_tables

@@ -631,14 +631,27 @@ def test_a_loss_that_is_not_finite(name, verb):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_state_that_explodes_names_the_cell():
-    """The state of block 1 doubles at every step, and finds the end of float32."""
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_state_that_explodes_names_the_cell(verb):
+    """The given state is near the end of float64, and block 1 multiplies it by ten; from zero all would be finite."""
     net = pc.RecurrentNetwork([pc.RNN(1, 1, "identity"), pc.Dense(1, 1)])
-    params = moved(net.init(0, "float32"), 1, "W", lambda W: 0 * W + 1e4)
-    ones = np.ones((40, 1, 1), np.float32)
-    for verb in (bptt.gradient, rtrl.gradient):
+    params = moved(net.init(0), 1, "W", lambda W: 0 * W + 10)
+    params = moved(params, 2, "W", lambda W: 0 * W + 1e-300)  # the loss would be finite long after the state
+    ones = np.ones((3, 1, 1))
+    with pytest.raises(FloatingPointError, match="first appeared in the output of block 1"):
+        VERBS[verb](net, params, ones, ones, h0=np.full((1, 1), 1e308))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_state_that_explodes_in_a_later_stretch_names_the_cell():
+    """Of 400 steps by ten; RTRL looks at fewer steps at once than it takes from the zero state."""
+    net = pc.RecurrentNetwork([pc.RNN(1, 1, "identity"), pc.Dense(1, 1)])
+    params = moved(net.init(0), 1, "W", lambda W: 0 * W + 10)
+    params = moved(params, 2, "W", lambda W: 0 * W + 1e-300)
+    ones = np.ones((400, 1, 1))
+    for influence in ("exact", "hybrid"):
         with pytest.raises(FloatingPointError, match="first appeared in the output of block 1"):
-            verb(net, params, ones, ones)
+            rtrl.gradient(net, params, ones, ones, influence=influence)
 
 
 ALLOWED = {
