@@ -220,15 +220,16 @@ def _check_every_step(influence):
 def _in_blocks(net, params, p, state):
     """(HYB.1): loss (B,), gradients, and the state at the end."""
     loss, grads, h, M = 0, None, state.h, state.influence
+    start = _returns(net, params, state.start)
     for cut in _cuts(p, M.block):
-        done = run(net, params, h, p.inputs[cut], None if p.reset is None else p.reset[cut], state.start)
+        done = run(net, params, h, p.inputs[cut], None if p.reset is None else p.reset[cut], start)
         values, v = _losses(net, params, p, done, cut)
         back = pull(net, params, done.tapes, v, [None] * len(net.blocks))  # p is cut at the end of the block
         grads = _plus(net, grads, add_learned(net, back.grads, back.reset))  # the resets inside the block
         grads = _plus(net, grads, M.gradients(params, M.read(back.start)))  # (HYB.1)
         M.advance(params, done)  # (HYB.2)
         loss, h = loss + values.sum(axis=0), done.last
-    return loss, grads, State(h, M, state.start)
+    return loss, grads, State(h, M, start)
 
 
 def _step_by_step(net, params, p, state):
@@ -245,8 +246,8 @@ def _steps(net, params, p, state, cut, total=None):
 
     The states of all steps are found at once, with their credit and derivatives; the influence goes from step to step.
     """
-    h, M = state.h, state.influence
-    done = run(net, params, h, p.inputs[cut], None if p.reset is None else p.reset[cut], state.start)
+    h, M, start = state.h, state.influence, _returns(net, params, state.start)
+    done = run(net, params, h, p.inputs[cut], None if p.reset is None else p.reset[cut], start)
     values, v = _losses(net, params, p, done, cut)
     q, grads = credit(net, params, done.tapes, v, through_cells=M.local)
     done = done.with_locals(net, params)
@@ -256,13 +257,21 @@ def _steps(net, params, p, state, cut, total=None):
             M.reset(p.reset[cut][t])  # (RTRL.6)
         M.step(params, done, t)  # (RTRL.1)
         total = M.read([None if q_l is None else q_l[t] for q_l in q], total)  # (RTRL.2), (STACK.3)
-    return values, grads, total, State(done.last, M, state.start)
+    return values, grads, total, State(done.last, M, start)
 
 
 def _step(net, params, p, state, t):
     """One step: losses (B,), the gradient of their sum through all of the past, the next state."""
     values, grads, total, state = _steps(net, params, p, state, slice(t, t + 1))
     return values[0], _plus(net, grads, state.influence.gradients(params, total)), state
+
+
+def _returns(net, params, start):
+    """Where resets go to: the states ``start``, but the learned ones as the parameters are now."""
+    learned = [l in net.cells and net.blocks[l].learn_h0 for l in range(len(net.blocks))]
+    return [
+        net.blocks[l].initial_state(params[l], len(s), s) if learned[l] else s for l, s in enumerate(start)
+    ]
 
 
 def _cuts(p, length):

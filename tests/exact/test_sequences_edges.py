@@ -352,3 +352,26 @@ def test_blocks_below_between_and_above_cells(name, rule):
             end.append({k: v + sign * eps * way[k] for k, v in p.items()})
     up, down = (bptt.gradient(net, end, x, y, reset=reset).loss.sum() for end in ends)
     assert_same(np.array(slope), np.array((up - down) / (2 * eps)), rtol=1e-7)
+
+
+def test_a_learned_initial_state_is_the_present_one_at_a_reset():
+    """Online, and in a stretch that begins with other parameters: scalar and linear, by hand."""
+    net, rate = pc.RecurrentNetwork([pc.RNN(1, 1, "identity", learn_h0=True)]), 0.1
+    h0, W, U, b = 1.0, 0.5, 1.0, 0.25
+    params = [{"W": np.array([[W]]), "U": np.array([[U]]), "b": np.array([b]), "h0": np.array([h0])}]
+    u, y = np.full((3, 1, 1), 0.75), np.full((3, 1, 1), 1.0)
+    new = pc.rtrl.online(net, params, u, y, reset=np.ones((3, 1), bool), optimizer=pc.SGD(rate))
+    losses = []
+    for _ in range(3):  # every step begins at h0: no memory
+        q = W * h0 + U * 0.75 + b - 1.0
+        losses.append(0.5 * q * q)
+        h0, W, U, b = h0 - rate * q * W, W - rate * q * h0, U - rate * q * 0.75, b - rate * q
+    assert np.abs(new.loss[:, 0] - losses).max() < 1e-15
+    assert abs(new.params[0]["h0"][0] - h0) < 1e-15
+    moved = [{**params[0], "h0": np.array([2.0])}]
+    reset = np.array([[True], [False], [False]])
+    for influence in ("exact", "hybrid"):
+        carry = pc.rtrl.gradient(net, params, u, y, influence=influence).carry
+        g = pc.rtrl.gradient(net, moved, u, y, reset=reset, influence=influence, carry=carry)
+        assert np.abs(g.loss - pc.bptt.gradient(net, moved, u, y).loss).max() < 1e-15
+        assert pc.check.compare(g, pc.bptt.gradient(net, moved, u, y)).worst < 1e-14

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from autograd import grad
 from helpers.checks import assert_differ, assert_live, assert_same
+
+FEW = settings(max_examples=settings().max_examples // 5)  # loops over every index take their time
 from helpers.strategies import SEEDS, fewer
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reference import temporal_loops as loops
@@ -53,6 +55,7 @@ def test_the_credit_of_the_outputs(loss):
 
 
 @pytest.mark.parametrize("reset", [False, True])
+@FEW
 @given(seed=SEEDS, form=FORMS, alpha=ALPHAS)
 @fewer(2)
 def test_bptt_of_the_recurrent_net(seed, form, alpha, reset):
@@ -65,6 +68,7 @@ def test_bptt_of_the_recurrent_net(seed, form, alpha, reset):
     assert_same([gradient, initial], expected, rtol=TOL)
 
 
+@FEW
 @given(SEEDS, FORMS, ALPHAS)
 @fewer(2)
 def test_error_variables_of_the_recurrent_net(seed, form, alpha):
@@ -93,6 +97,7 @@ def test_error_variables_move_what_the_block_above_sees(kind):
 
 
 @pytest.mark.parametrize("reset", [False, True])
+@FEW
 @given(seed=SEEDS, form=FORMS, alpha=ALPHAS)
 @fewer(4)
 def test_rtrl_of_the_recurrent_net(seed, form, alpha, reset):
@@ -107,6 +112,7 @@ def test_rtrl_of_the_recurrent_net(seed, form, alpha, reset):
     assert_same(M[0, 0], np.concatenate(parts, axis=-1), rtol=TOL)
 
 
+@FEW
 @given(SEEDS, FORMS, ALPHAS)
 @fewer(8)
 def test_rtrl_in_blocks(seed, form, alpha):
@@ -125,6 +131,7 @@ def test_rtrl_in_blocks(seed, form, alpha):
 
 
 @pytest.mark.parametrize("gamma", ["free", "tied"])
+@FEW
 @given(seed=SEEDS)
 @fewer(8)
 def test_the_lru_in_blocks_and_backwards(gamma, seed):
@@ -150,6 +157,7 @@ def test_the_lru_in_blocks_and_backwards(gamma, seed):
 
 
 @pytest.mark.parametrize("reset", [False, True])
+@FEW
 @given(seed=SEEDS, form=FORMS, alpha=ALPHAS)
 @fewer(10)
 def test_rtrl_of_two_nets_one_over_the_other(seed, form, alpha, reset):
@@ -169,6 +177,7 @@ def test_rtrl_of_two_nets_one_over_the_other(seed, form, alpha, reset):
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm"])
+@FEW
 @given(seed=SEEDS)
 @fewer(4)
 def test_one_step_of_a_gated_cell(kind, seed):
@@ -185,6 +194,7 @@ def test_one_step_of_a_gated_cell(kind, seed):
 
 @pytest.mark.parametrize("gamma", ["free", "tied"])
 @pytest.mark.parametrize("reset", [False, True])
+@FEW
 @given(seed=SEEDS)
 @fewer(4)
 def test_traces_of_the_lru(gamma, seed, reset):
@@ -200,6 +210,7 @@ def test_traces_of_the_lru(gamma, seed, reset):
 
 @pytest.mark.parametrize("kind", ["elstm", "identity", "tanh"])
 @pytest.mark.parametrize("reset", [False, True])
+@FEW
 @given(seed=SEEDS)
 @fewer(4)
 def test_traces_of_the_real_diagonal_cells(kind, seed, reset):
@@ -215,6 +226,7 @@ def test_traces_of_the_real_diagonal_cells(kind, seed, reset):
     assert_same(list(found), expected, rtol=TOL)
 
 
+@FEW
 @given(SEEDS)
 @fewer(4)
 def test_cross_traces_of_two_real_diagonal_layers(seed):
@@ -240,6 +252,7 @@ def test_cross_traces_of_two_real_diagonal_layers(seed):
 
 
 @pytest.mark.parametrize("activation", ["identity", "tanh"])
+@FEW
 @given(seed=SEEDS)
 @fewer(8)
 def test_cross_traces_of_two_lrus(activation, seed):
@@ -260,6 +273,7 @@ def test_cross_traces_of_two_lrus(activation, seed):
 
 @pytest.mark.parametrize("cell", temporal_problems.RECURRENT)
 @pytest.mark.parametrize("reset", [False, True])
+@FEW
 @given(seed=SEEDS)
 @fewer(8)
 def test_autograd_agrees_with_the_complex_step(cell, seed, reset):
@@ -298,6 +312,7 @@ def test_autograd_agrees_with_the_complex_step(cell, seed, reset):
 
 @pytest.mark.parametrize("cell", temporal_problems.RECURRENT)
 @pytest.mark.parametrize("reset", [False, True])
+@FEW
 @given(seed=SEEDS)
 @fewer(8)
 def test_truncation_is_the_sum_of_the_equation(cell, seed, reset):
@@ -354,6 +369,7 @@ def test_a_window_that_reaches_the_start_counts_it():
 
 
 @pytest.mark.parametrize("reset", [False, True])
+@FEW
 @given(seed=SEEDS)
 @fewer(8)
 def test_the_layer_local_rule_is_the_sum_of_the_equation(seed, reset):
@@ -378,6 +394,7 @@ def test_the_layer_local_rule_is_the_sum_of_the_equation(seed, reset):
 
 
 @pytest.mark.parametrize("reset", [False, True])
+@FEW
 @given(seed=SEEDS)
 def test_problems_are_not_degenerate(seed, reset):
     """Every gradient is alive, no two widths are equal, masks and resets are neither empty nor full."""
