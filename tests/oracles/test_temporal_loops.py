@@ -5,10 +5,8 @@ import numpy as np
 import pytest
 from autograd import grad
 from helpers.checks import assert_differ, assert_live, assert_same
-
-FEW = settings(max_examples=settings().max_examples // 5)  # loops over every index take their time
 from helpers.strategies import SEEDS, fewer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reference import temporal_loops as loops
@@ -55,9 +53,8 @@ def test_the_credit_of_the_outputs(loss):
 
 
 @pytest.mark.parametrize("reset", [False, True])
-@FEW
 @given(seed=SEEDS, form=FORMS, alpha=ALPHAS)
-@fewer(2)
+@fewer(5)
 def test_bptt_of_the_recurrent_net(seed, form, alpha, reset):
     """Eqs. (BPTT.1)-(BPTT.3), (RTRL.6): gradient, derivative of the start and total credit."""
     p = draw(seed, ["rnn"], form=form, alpha=alpha, reset=reset)
@@ -68,9 +65,8 @@ def test_bptt_of_the_recurrent_net(seed, form, alpha, reset):
     assert_same([gradient, initial], expected, rtol=TOL)
 
 
-@FEW
 @given(SEEDS, FORMS, ALPHAS)
-@fewer(2)
+@fewer(5)
 def test_error_variables_of_the_recurrent_net(seed, form, alpha):
     """Eq. (BPTT.5): at e = 0 the energy's gradient is the total credit, (BPTT.1)."""
     p = draw(seed, ["rnn"], form=form, alpha=alpha)
@@ -97,9 +93,8 @@ def test_error_variables_move_what_the_block_above_sees(kind):
 
 
 @pytest.mark.parametrize("reset", [False, True])
-@FEW
 @given(seed=SEEDS, form=FORMS, alpha=ALPHAS)
-@fewer(4)
+@fewer(10)
 def test_rtrl_of_the_recurrent_net(seed, form, alpha, reset):
     """Eqs. (RTRL.1), (RTRL.2), (RTRL.6): the gradient of every prefix, and the influence at the end."""
     p = draw(seed, ["rnn"], form=form, alpha=alpha, reset=reset)
@@ -112,9 +107,8 @@ def test_rtrl_of_the_recurrent_net(seed, form, alpha, reset):
     assert_same(M[0, 0], np.concatenate(parts, axis=-1), rtol=TOL)
 
 
-@FEW
 @given(SEEDS, FORMS, ALPHAS)
-@fewer(8)
+@fewer(20)
 def test_rtrl_in_blocks(seed, form, alpha):
     """Eqs. (HYB.1)-(HYB.3): every block length, 5 steps; the gradient at every block end, the influence at the last."""
     p = draw(seed, ["rnn"], form=form, alpha=alpha)
@@ -131,9 +125,8 @@ def test_rtrl_in_blocks(seed, form, alpha):
 
 
 @pytest.mark.parametrize("gamma", ["free", "tied"])
-@FEW
 @given(seed=SEEDS)
-@fewer(8)
+@fewer(20)
 def test_the_lru_in_blocks_and_backwards(gamma, seed):
     """Eqs. (HYB.4), (LRU.5): the trace of B by powers of zeta, and total credit without a conjugate."""
     p = draw(seed, ["lru"], gamma=gamma)
@@ -157,9 +150,8 @@ def test_the_lru_in_blocks_and_backwards(gamma, seed):
 
 
 @pytest.mark.parametrize("reset", [False, True])
-@FEW
 @given(seed=SEEDS, form=FORMS, alpha=ALPHAS)
-@fewer(10)
+@fewer(20)
 def test_rtrl_of_two_nets_one_over_the_other(seed, form, alpha, reset):
     """Eqs. (STACK.2), (STACK.3): the block below the diagonal too; the one above it is zero."""
     p = draw(seed, ["rnn", "rnn"], form=form, alpha=alpha, reset=reset)
@@ -177,9 +169,8 @@ def test_rtrl_of_two_nets_one_over_the_other(seed, form, alpha, reset):
 
 
 @pytest.mark.parametrize("kind", ["gru", "lstm"])
-@FEW
 @given(seed=SEEDS)
-@fewer(4)
+@fewer(10)
 def test_one_step_of_a_gated_cell(kind, seed):
     """Eqs. (GRU.2), (GRU.3), (LSTM.2), (LSTM.3)."""
     p = draw(seed, [kind])
@@ -194,9 +185,8 @@ def test_one_step_of_a_gated_cell(kind, seed):
 
 @pytest.mark.parametrize("gamma", ["free", "tied"])
 @pytest.mark.parametrize("reset", [False, True])
-@FEW
 @given(seed=SEEDS)
-@fewer(4)
+@fewer(10)
 def test_traces_of_the_lru(gamma, seed, reset):
     """Eqs. (LRU.4)-(LRU.9): all parameters, and delta of the start as dRe + i dIm."""
     p = draw(seed, ["lru"], gamma=gamma, reset=reset)
@@ -210,9 +200,8 @@ def test_traces_of_the_lru(gamma, seed, reset):
 
 @pytest.mark.parametrize("kind", ["elstm", "identity", "tanh"])
 @pytest.mark.parametrize("reset", [False, True])
-@FEW
 @given(seed=SEEDS)
-@fewer(4)
+@fewer(10)
 def test_traces_of_the_real_diagonal_cells(kind, seed, reset):
     """Eqs. (ELSTM.2), (ELSTM.3), (RTU.3), (RTU.4)."""
     p = draw(seed, ["elstm" if kind == "elstm" else "rtu"], activation=kind, reset=reset)
@@ -226,9 +215,8 @@ def test_traces_of_the_real_diagonal_cells(kind, seed, reset):
     assert_same(list(found), expected, rtol=TOL)
 
 
-@FEW
 @given(SEEDS)
-@fewer(4)
+@fewer(10)
 def test_cross_traces_of_two_real_diagonal_layers(seed):
     """Eq. (STACK.5), against autograd of the four lines that define the layers."""
     rng = np.random.default_rng(seed)
@@ -252,9 +240,8 @@ def test_cross_traces_of_two_real_diagonal_layers(seed):
 
 
 @pytest.mark.parametrize("activation", ["identity", "tanh"])
-@FEW
 @given(seed=SEEDS)
-@fewer(8)
+@fewer(20)
 def test_cross_traces_of_two_lrus(activation, seed):
     """Eq. (STACK.6), the term through D of the upper cell included."""
     p = draw(seed, ["lru", "lru"], gamma="free")
@@ -273,9 +260,8 @@ def test_cross_traces_of_two_lrus(activation, seed):
 
 @pytest.mark.parametrize("cell", temporal_problems.RECURRENT)
 @pytest.mark.parametrize("reset", [False, True])
-@FEW
 @given(seed=SEEDS)
-@fewer(8)
+@fewer(20)
 def test_autograd_agrees_with_the_complex_step(cell, seed, reset):
     """Real arithmetic throughout, so that the imaginary part of the loss is its derivative, the start included."""
     p = draw(seed, ["dense", cell, "dense"], activation="tanh", reset=reset)
@@ -312,9 +298,8 @@ def test_autograd_agrees_with_the_complex_step(cell, seed, reset):
 
 @pytest.mark.parametrize("cell", temporal_problems.RECURRENT)
 @pytest.mark.parametrize("reset", [False, True])
-@FEW
 @given(seed=SEEDS)
-@fewer(8)
+@fewer(20)
 def test_truncation_is_the_sum_of_the_equation(cell, seed, reset):
     """Eqs. (BPTT.1), (BPTT.4), (RTRL.3), (RTRL.4): J, Mbar and q put together for every k."""
     p = draw(seed, [cell], reset=reset)
@@ -369,9 +354,8 @@ def test_a_window_that_reaches_the_start_counts_it():
 
 
 @pytest.mark.parametrize("reset", [False, True])
-@FEW
 @given(seed=SEEDS)
-@fewer(8)
+@fewer(20)
 def test_the_layer_local_rule_is_the_sum_of_the_equation(seed, reset):
     """Eq. (STACK.4): own influence M^(k,k), credit through the layer above at the same t."""
     p = draw(seed, ["rnn", "gru"], reset=reset)
@@ -394,7 +378,6 @@ def test_the_layer_local_rule_is_the_sum_of_the_equation(seed, reset):
 
 
 @pytest.mark.parametrize("reset", [False, True])
-@FEW
 @given(seed=SEEDS)
 def test_problems_are_not_degenerate(seed, reset):
     """Every gradient is alive, no two widths are equal, masks and resets are neither empty nor full."""
