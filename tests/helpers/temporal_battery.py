@@ -156,6 +156,8 @@ def streams(engine, p):
     """With resets, at once and in two stretches of time."""
     whole = call(engine, "rtrl.gradient", p, influence="exact")
     actual, cut = [flat(p, whole.grads)], len(p.inputs) // 2
+    if p.mask is not None:  # some step must count in either stretch
+        cut = max(cut, 1 + int(p.mask.any(axis=1).argmax()))
     if cut:
         first, rest = (
             p._replace(
@@ -233,3 +235,101 @@ def temporal_error(engine, equation, found=None) -> float:
     """Worst relative error of an engine in the check of one equation, on its problems or on given ones."""
     found = problems(equation) if found is None else found
     return max(worst_error(*CHECKS[equation](engine, p)) for p in found)
+
+
+# ---------------------------------------------------------------------- problems that hide mistakes
+
+
+def shortened(p, T):
+    """The first steps alone; every step counts, and no lane goes back before it has begun."""
+    reset = None if p.reset is None else p.reset[:T] & (np.arange(T) > 0)[:, None]
+    return p._replace(inputs=p.inputs[:T], targets=p.targets[:T], mask=None, reset=reset)
+
+
+def at_zero(p):
+    """Initial states that are zero."""
+    return p._replace(h0=[0 * h for h in p.h0])
+
+
+def one_lane(p):
+    """The lane that is reset most often, and the mask if it leaves something out there."""
+    b = 0 if p.reset is None else int(p.reset.sum(axis=0).argmax())
+    lane = slice(b, b + 1)
+    cut = {name: getattr(p, name) for name in ("inputs", "targets", "mask", "reset")}
+    cut = {name: None if v is None else v[:, lane] for name, v in cut.items()}
+    return p._replace(**cut, h0=[h[lane] for h in p.h0])
+
+
+def one_unit(p):
+    """Cells of one unit; blocks between them keep their widths."""
+    params, cells, h0, narrow = [], iter(p.h0), [], None  # narrow: width of what comes from the block before
+    for block, q in zip(p.blocks, p.params, strict=True):
+        kind = block["kind"]
+        rows, inputs = GATES.get(kind, 1), {"W", "U", "Wz", "Wf", "W1", "W2", "B_re", "B_im", "D"}
+        inputs = {"W"} if kind == "dense" else inputs - ({"W"} if kind in GATES else set())
+        found = {k: v[:, :narrow] if k in inputs and kind != "embedding" else v for k, v in q.items()}
+        if kind in CELLS:
+            h, found = next(cells), {k: _first_unit(k, v, rows) for k, v in found.items()}
+            h0.append(h.reshape(len(h), {"lstm": 2, "rtu": 2, "lru": 2}.get(kind, 1), -1)[:, :, 0])
+            narrow = {"lru": None, "rtu": 2}.get(kind, 1)
+        else:
+            narrow = None
+        params.append(found)
+    p = p._replace(params=params, h0=h0)
+    o = ad.run(p.blocks, p.params, p.inputs, p.h0)[0].shape[-1]
+    return p._replace(targets=p.targets[..., :o])
+
+
+def _first_unit(name, v, gates):
+    """What the first unit of a cell has of a parameter."""
+    if name in ("C_re", "C_im"):
+        return v[:, :1]
+    if name == "D":
+        return v
+    v = v.reshape(gates, -1, *v.shape[1:])[:, :1].reshape(gates, *v.shape[1:])
+    return v[:, :1] if name == "W" else v
+
+
+def _recurrent(p, change):
+    """The same problem with other recurrent weights, gate by gate."""
+    params = []
+    for block, q in zip(p.blocks, p.params, strict=True):
+        if block["kind"] in GATES:
+            n = q["W"].shape[1]
+            q = {**q, "W": np.concatenate([change(W) for W in q["W"].reshape(-1, n, n)])}
+        params.append(q)
+    return p._replace(params=params)
+
+
+def symmetric(p):
+    """Recurrent weights equal to their transposes."""
+    return _recurrent(p, lambda W: (W + W.T) / 2)
+
+
+def tiny(p):
+    """Recurrent weights of spectral radius 0.01, and no leak: the past is nearly without effect."""
+    blocks = [{**b, "alpha": 1.0} if "alpha" in b else b for b in p.blocks]
+    return _recurrent(p._replace(blocks=blocks), lambda W: 0.01 * W)
+
+
+def linear(p):
+    """No nonlinearity, where one can be chosen."""
+    return p._replace(blocks=[{**b, "activation": "identity"} if "activation" in b else b for b in p.blocks])
+
+
+DEGENERATE = {
+    "one step from zero": lambda p: at_zero(shortened(p, 1)),
+    "one step": lambda p: shortened(p, 1),
+    "two steps from zero": lambda p: at_zero(shortened(p, 2)),
+    "one lane": one_lane,
+    "one unit": one_unit,
+    "symmetric recurrent weights": symmetric,
+    "linear activation": linear,
+    "tiny recurrent weights": tiny,
+}
+
+
+@cache
+def degenerate(name, equation):
+    """The problems of an equation, each made degenerate in one way."""
+    return [DEGENERATE[name](p) for p in problems(equation)]
