@@ -897,7 +897,7 @@ _TABLE = [
         "the next stretch of time begins without influence",
         "rtrl",
         "RTRL.6",
-        "return State(carry.h, carry.influence.copy(), carry.start)",
+        "return State(carry.h, M.copy(p.start), carry.start)",
         "return State(carry.h, fresh, carry.start)",
     ),
     Mistake(

@@ -62,15 +62,19 @@ def flat(p, grads):
     return np.concatenate([g[name].ravel() for q, g in found for name in q])
 
 
-_KEPT = {}  # what the oracle said of a problem: many mutants are compared with it
+_KEPT = {}  # what the oracles said of a problem: many mutants are compared with it
+
+
+def kept(name, p, compute):
+    """``compute()``, once for a problem."""
+    if (name, id(p)) not in _KEPT:  # the problem is kept too, so that its id is not given away
+        _KEPT[name, id(p)] = p, compute()
+    return _KEPT[name, id(p)][1]
 
 
 def oracle(function, p, **options):
     """The vector of an oracle's gradients."""
-    key = (function.__name__, id(p), *options.items())
-    if key not in _KEPT:  # the problem is kept too, so that its id is not given away
-        _KEPT[key] = p, flat(p, function(*p.arguments, **options))
-    return _KEPT[key][1]
+    return kept(function.__name__, p, lambda: flat(p, function(*p.arguments, **options)))
 
 
 def check(*equations):
@@ -98,7 +102,10 @@ def derivatives_of_a_cell(engine, p):
 def losses(engine, p):
     """The loss of every sequence over the steps that count, and the credit that it sends, by the whole gradient."""
     g = call(engine, "bptt.gradient", p)
-    return [g.loss, flat(p, g.grads)], [ad.loss(*p.arguments), oracle(ad.loss_gradient, p)]
+    return [g.loss, flat(p, g.grads)], [
+        kept("loss", p, lambda: ad.loss(*p.arguments)),
+        oracle(ad.loss_gradient, p),
+    ]
 
 
 @check("BPTT.1", "BPTT.2")
@@ -111,7 +118,7 @@ def backward_in_time(engine, p):
 @check("BPTT.3")
 def at_the_initial_state(engine, p):
     """dLoss/dh_0 of every cell, through the first step and through resets."""
-    expected = ad.native(p.blocks, ad.initial_gradient(*p.arguments))
+    expected = kept("initial", p, lambda: ad.native(p.blocks, ad.initial_gradient(*p.arguments)))
     return call(engine, "bptt.gradient", p).initial, expected
 
 
@@ -136,18 +143,24 @@ def last_alone(p):
     return p._replace(mask=mask)
 
 
+def prefixes_of(p):
+    """The same problem, with the losses of the first steps alone."""
+    T = len(p.inputs)
+    mask = np.ones((T, p.inputs.shape[1]), bool) if p.mask is None else p.mask
+    for t in range(1, T + 1):
+        until = mask & (np.arange(T)[:, None] < t)
+        if until.any():
+            yield p._replace(mask=until)
+
+
 @check("RTRL.2")
 def read(engine, p):
     """The gradient of every prefix, and of an online update that comes when all parameters are the first ones still."""
-    T, actual, expected = len(p.inputs), [], []
-    for t in range(1, T + 1):
-        until = p if p.mask is None else p._replace(mask=p.mask & (np.arange(T)[:, None] < t))
-        if until.mask is None or until.mask.any():
-            actual.append(flat(p, call(engine, "rtrl.gradient", until, influence="exact").grads))
-            expected.append(flat(p, ad.loss_gradient(*until.arguments)))
-    late = last_alone(p)
+    prefixes, late = kept("prefixes", p, lambda: list(prefixes_of(p))), kept("late", p, lambda: last_alone(p))
+    actual = [flat(p, call(engine, "rtrl.gradient", q, influence="exact").grads) for q in prefixes]
     new = call(engine, "rtrl.online", late, optimizer=engine.optim.SGD(ETA))
-    mean = flat(p, ad.loss_gradient(*late.arguments)) / late.mask[-1].sum()
+    mean = oracle(ad.loss_gradient, late) / late.mask[-1].sum()
+    expected = [oracle(ad.loss_gradient, q) for q in prefixes]
     return [*actual, flat(p, new.params)], [*expected, flat(p, p.params) - ETA * mean]
 
 
