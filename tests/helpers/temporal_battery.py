@@ -234,11 +234,20 @@ RECIPES = {  # of the equations of a family, or of one equation: chains of block
 }
 
 
-@cache
+def recipe(equation):
+    """The key of an equation's problems."""
+    return equation if equation in RECIPES else equation.split(".")[0]
+
+
 def problems(equation) -> list[Sequence]:
     """Fixed problems for the check of an equation, with nothing zero and nothing symmetric; T 5, three lanes."""
+    return _drawn(recipe(equation))
+
+
+@cache
+def _drawn(key):
     found = []
-    for seed, (chain, options) in enumerate(RECIPES.get(equation, RECIPES[equation.split(".")[0]])):
+    for seed, (chain, options) in enumerate(RECIPES[key]):
         options = {"activation": "tanh", "loss": "mse", "radius": 1.0, "T": 5, "B": 3, **options}
         found.append(make(np.random.default_rng(seed), chain, **options))
     return found
@@ -342,7 +351,11 @@ DEGENERATE = {
 }
 
 
-@cache
 def degenerate(name, equation):
     """The problems of an equation, each made degenerate in one way."""
-    return [DEGENERATE[name](p) for p in problems(equation)]
+    return _made_degenerate(name, recipe(equation))
+
+
+@cache
+def _made_degenerate(name, key):
+    return [DEGENERATE[name](p) for p in _drawn(key)]
