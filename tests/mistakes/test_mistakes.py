@@ -7,6 +7,7 @@ nothing: an error from elsewhere would count as a catch.
 import collections
 
 import pytest
+from helpers import temporal_battery as temporal
 from helpers.battery import BATTERY, CHECKS, GOOD, SQUARE, battery_error
 from helpers.checks import assert_live
 
@@ -20,15 +21,24 @@ SHAPES = {  # with distinct widths these do not run at all
 RULES = (
     *("architectures", "backend", "blocks", "convolution", "normalisation", "residual"),
     *("backprop", "dag", "epc", "functions", "inference", "optim", "schedules", "spc", "train", "variants"),
+    *("cells", "diagonal", "recurrent", "bptt", "influence", "rtrl"),
 )
+FAMILIES = ("sPC", "ePC", "BP", "RNN", "GRU", "LSTM", "ELSTM", "LRU", "RTU", "BPTT", "RTRL", "HYB", "STACK")
+
+
+def error(engine, name):
+    """How far an engine is from the oracle in the check of a mistake's equation."""
+    equation = MISTAKES[name].equation
+    if equation in temporal.CHECKS:
+        return temporal.temporal_error(engine, equation)
+    return battery_error(engine, equation, SQUARE if name in SHAPES else GOOD)
 
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_every_mistake_is_caught(name):
     """The engine passes the check of the mistake's equation at 1e-10; the mutant misses it by a million times that."""
-    equation, problems = MISTAKES[name].equation, SQUARE if name in SHAPES else GOOD
-    assert battery_error(minipc, equation, problems) < 1e-10
-    assert battery_error(load(name), equation, problems) > 1e-4
+    assert error(minipc, name) < 1e-10
+    assert 1e-4 < error(load(name), name) < float("inf")
 
 
 @pytest.mark.parametrize("equation", BATTERY)
@@ -39,6 +49,15 @@ def test_the_engine_and_its_clean_copy_pass_the_whole_battery(equation):
     for engine in (minipc, load()):
         assert BATTERY[equation](engine) < 1e-10
         assert battery_error(engine, equation, SQUARE) < 1e-10
+
+
+@pytest.mark.parametrize("equation", temporal.CHECKS)
+def test_the_engine_and_its_clean_copy_pass_the_checks_in_time(equation):
+    """The same, on the sequences of the equation."""
+    for p in temporal.problems(equation):
+        assert_live(temporal.CHECKS[equation](minipc, p)[1])
+    for engine in (minipc, load()):
+        assert temporal.temporal_error(engine, equation) < 1e-10
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -54,9 +73,11 @@ def test_the_table_is_in_order():
     assert all(name == mistake.name for name, mistake in MISTAKES.items())
     assert len({(m.module, m.old, m.new) for m in MISTAKES.values()}) == len(MISTAKES)
     assert {m.module for m in MISTAKES.values()} == set(RULES)
-    assert {m.equation for m in MISTAKES.values()} <= CHECKS.keys()
+    assert {m.equation for m in MISTAKES.values()} <= CHECKS.keys() | temporal.CHECKS.keys()
+    assert not CHECKS.keys() & temporal.CHECKS.keys()
+    assert {m.equation for m in MISTAKES.values()} >= temporal.CHECKS.keys()
     per_rule = collections.Counter(m.equation.split(".")[0] for m in MISTAKES.values())
-    assert min(per_rule[family] for family in ("sPC", "ePC", "BP")) >= 5
+    assert min(per_rule[family] for family in FAMILIES) >= 5
 
 
 @pytest.mark.parametrize("name", MISTAKES)
