@@ -270,6 +270,11 @@ class Log:
                 file.write(self.before)
 
 
+def _width(name):
+    """Of a column of the table."""
+    return max(21, len(name) + 2)
+
+
 def _reporter(log, say):
     """A callback of ``fit``: a line of the table and a line of the log after every epoch."""
     columns = []
@@ -278,8 +283,8 @@ def _reporter(log, say):
         numbers = {name: float(values[-1]) for name, values in history.items()}
         if not columns:
             columns.extend(name for name in COLUMNS if name in numbers)
-            say(f"{'epoch':>5}" + "".join(f"{name.replace('_', ' '):>21}" for name in columns))
-        say(f"{epoch:5}" + "".join(f"{numbers[name]:21.4g}" for name in columns))
+            say(f"{'epoch':>5}" + "".join(f"{name.replace('_', ' '):>{_width(name)}}" for name in columns))
+        say(f"{epoch:5}" + "".join(f"{numbers[name]:{_width(name)}.4g}" for name in columns))
         log.append({"event": "epoch", "epoch": epoch, **numbers})
 
     return report

@@ -130,15 +130,15 @@ TASKS = {
     "cifar10": Task(data.cifar10, 10, (512, 512)),
     "copy": SequenceTask(
         copy, "cross_entropy", 11, 1, 10, "accuracy", lambda *_: {"loss": math.log(9), "accuracy": 1 / 9},
-        10, "the delay between the last digit and the first answer", "gru", (64,), 20, 32, 5e-3,
+        10, "the delay between the last digit and the first answer", "gru", (64,), 10, 32, 5e-3,
     ),
     "adding": SequenceTask(
         adding, "mse", None, 2, 1, "absolute_error", lambda *_: {"loss": 1 / 12, "absolute_error": 1 / 3},
-        50, "the length of the sequences", "gru", (32,), 20, 32, 5e-3,
+        50, "the length of the sequences", "gru", (32,), 10, 32, 5e-3,
     ),
     "parity": SequenceTask(
         parity, "cross_entropy", None, 1, 2, "accuracy", lambda *_: {"loss": math.log(2), "accuracy": 1 / 2},
-        5, "the delay", "gru", (32,), 20, 32, 5e-3,
+        5, "the delay", "gru", (32,), 10, 32, 5e-3,
     ),
     "shakespeare": SequenceTask(
         shakespeare, "cross_entropy", 65, 1, 65, "accuracy", by_pairs,
