@@ -180,9 +180,7 @@ def _train(args, argv, say, warned):
     config = {name: value for name, value in vars(args).items() if name not in ("command", "resume", "json")}
     checkpoint, log = _files(args)
     log.begin({"event": "start", "time": time.time(), "config": config, "versions": versions()})
-    say(
-        f"{args.task}, {args.rule}: {N:,} training samples, {args.epochs} epochs; log {log.path}\n{net!r}\n"
-    )
+    say(f"{args.task}, {args.rule}: {N:,} training samples, {args.epochs} epochs; log {log.path}\n{net!r}\n")
     if baseline:
         say(f"without memory: {_in_words(baseline)}\n")
     try:
@@ -321,7 +319,9 @@ def _check_kinds(args, task):
         )
     for name in ("cell", "steps", "influence"):
         if not in_time and getattr(args, name) is not None:
-            raise ValueError(f"--{name} is an option of the tasks {', '.join(SEQUENCE_TASKS)}; {args.task} is none")
+            raise ValueError(
+                f"--{name} is an option of the tasks {', '.join(SEQUENCE_TASKS)}; {args.task} is none"
+            )
 
 
 def _in_words(measured):

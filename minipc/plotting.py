@@ -93,7 +93,9 @@ def memory_curves(runs, chance, title):
     figure = _figure(figsize=(11, 5.6))
     axes = figure.subplots()
     styles = (("-", 9, "o", 14), ("--", 3, "s", 7), ("-", 3, "^", 9))
-    for (label, run), colour, style in zip(runs.items(), (COLOURS[1], COLOURS[2], COLOURS[0]), styles, strict=False):
+    for (label, run), colour, style in zip(
+        runs.items(), (COLOURS[1], COLOURS[2], COLOURS[0]), styles, strict=False
+    ):
         line, width, mark, size = style
         accuracy = 100 * np.array(run["accuracy"])
         epochs = np.arange(1, accuracy.shape[1] + 1)

@@ -22,7 +22,12 @@ RULES = {
     "checkpointed_bptt": bptt.checkpointed,
     "rtrl": rtrl.gradient,
 }
-IN_TIME = ("bptt", "tbptt", "checkpointed_bptt", "rtrl")  # for Sequences and a RecurrentNetwork; the others for samples
+IN_TIME = (
+    "bptt",
+    "tbptt",
+    "checkpointed_bptt",
+    "rtrl",
+)  # for Sequences and a RecurrentNetwork; the others for samples
 
 
 def find_rule(rule):
@@ -83,10 +88,14 @@ def check_kinds(net, rule, sequences):
         raise TypeError(f"rule {name} is for samples (x, y), and data are Sequences: take {in_time}")
     if not sequences and third == "inputs":
         if recurrent:
-            raise TypeError(f"rule {name} is for Sequences, and data are a pair (x, y): take Sequences(inputs, targets)")
+            raise TypeError(
+                f"rule {name} is for Sequences, and data are a pair (x, y): take Sequences(inputs, targets)"
+            )
         raise TypeError(f"rule {name} is for Sequences, and data are a pair (x, y): take {samples}")
     if known in IN_TIME and not recurrent:
-        raise TypeError(f"rule {name} needs a RecurrentNetwork, got {type(net).__name__}, for which there are {samples}")
+        raise TypeError(
+            f"rule {name} needs a RecurrentNetwork, got {type(net).__name__}, for which there are {samples}"
+        )
 
 
 def _lists():

@@ -41,7 +41,7 @@ class SequenceTask(NamedTuple):
     inputs : int             numbers at a step, 1 symbol
     outputs : int            classes, or numbers to predict
     metric : str             measured beside the loss
-    without_memory : callable  ``(train, test) -> {"loss": ..., metric: ...}``, the best that a rule can do which sees the
+    without_memory : callable  ``(train, test) -> {"loss": ..., metric: ...}``, the best that a predictor does which sees the
                              input of the same step alone
     steps, meaning : int, str  default of ``--steps``, and what it is
     cell, hidden             of the network, unless others are given
@@ -120,7 +120,10 @@ def by_pairs(train, test):
     seen = np.bincount(n * train.inputs.ravel() + train.targets.ravel(), minlength=n * n).reshape(n, n) + 1
     u, y = test.inputs.ravel(), test.targets.ravel()
     share = seen / seen.sum(axis=1, keepdims=True)
-    return {"loss": float(-np.log(share[u, y]).mean()), "accuracy": float((seen.argmax(axis=1)[u] == y).mean())}
+    return {
+        "loss": float(-np.log(share[u, y]).mean()),
+        "accuracy": float((seen.argmax(axis=1)[u] == y).mean()),
+    }
 
 
 TASKS = {

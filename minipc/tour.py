@@ -166,9 +166,7 @@ def gradient_difference(rule, options, net, seed):
     """Of a rule's gradient from that of BPTT, at the first weights, in float64: largest entry of the difference over the
     largest of BPTT's, in the array of parameters where that is worst."""
     params, sequences = net.init(seed=seed), one_hot_copies(32, 1, "float64")
-    found, exact = (
-        r(net, params, *sequences, **o).grads for r, o in ((rule, options), (bptt.gradient, {}))
-    )
+    found, exact = (r(net, params, *sequences, **o).grads for r, o in ((rule, options), (bptt.gradient, {})))
     return max(
         float(np.abs(p[k] - q[k]).max() / np.abs(q[k]).max())
         for p, q in zip(found, exact, strict=True)
@@ -181,8 +179,12 @@ def recall(say):
     train, test = one_hot_copies(512, 1, "float32"), one_hot_copies(500, 2, "float32")
     net = RecurrentNetwork([RNN(11, UNITS, "tanh"), Dense(UNITS, 10)], loss="cross_entropy")
     chance = 1 / 9
-    say(f"\n(c) Memory: see {COPIED} digits, wait {DELAY} steps, give them back. One network, 11-RNN {UNITS} (tanh)-10, the")
-    say(f"    same first weights and order, Adam 1e-2, float32, {RECALL_EPOCHS} epochs of 512 sequences, 500 test sequences,")
+    say(
+        f"\n(c) Memory: see {COPIED} digits, wait {DELAY} steps, give them back. One network, 11-RNN {UNITS} (tanh)-10, the"
+    )
+    say(
+        f"    same first weights and order, Adam 1e-2, float32, {RECALL_EPOCHS} epochs of 512 sequences, 500 test sequences,"
+    )
     say(f"    {len(SEEDS)} seeds: mean [worst..best]; guessing gives {100 * chance:.1f} %\n")
     say(f"    {'rule':26} {'test accuracy (%)':>22} {'loss':>8} {'s/epoch':>9} {'gradient: off BPTT by':>23}")
     runs, table = {}, []
@@ -212,8 +214,12 @@ def recall(say):
         accuracy = f"{row['accuracy']:.1f} [{row['accuracy_worst']:.1f}..{row['accuracy_best']:.1f}]"
         shown = "-" if rule is bptt.gradient else f"{row['gradient_difference']:.1e}"
         say(f"    {label:26} {accuracy:>22} {row['loss']:8.4f} {row['seconds_per_epoch']:9.3f} {shown:>23}")
-    say("\n    The last column: at the first weights, float64, relative, the worst parameter and seed. RTRL never goes back in")
-    say("    time and has the same gradient. Without history the recurrent weights cannot learn what to keep: only what")
+    say(
+        "\n    The last column: at the first weights, float64, relative, the worst parameter and seed. RTRL never goes back in"
+    )
+    say(
+        "    time and has the same gradient. Without history the recurrent weights cannot learn what to keep: only what"
+    )
     say("    random ones happen to keep is read out.")
     figure = plotting.memory_curves(runs, chance, f"{COPIED} digits given back after {DELAY} steps")
     return {

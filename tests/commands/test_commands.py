@@ -70,7 +70,11 @@ def test_a_refusal_says_why(arguments, message, capsys):
 def test_curves_that_lie_on_each_other_are_both_seen():
     """BPTT and RTRL: the second is narrower, dashed and above the first; chance is drawn where it is."""
     curve = [[0.2, 0.9], [0.3, 1.0]]
-    runs = {"one": {"accuracy": curve}, "the same": {"accuracy": curve}, "none": {"accuracy": [[0.1, 0.1]] * 2}}
+    runs = {
+        "one": {"accuracy": curve},
+        "the same": {"accuracy": curve},
+        "none": {"accuracy": [[0.1, 0.1]] * 2},
+    }
     figure = plotting.memory_curves(runs, 1 / 9, "title")
     (axes,) = figure.axes
     first, second, third, chance = axes.lines

@@ -188,12 +188,20 @@ QUICK = {"optimizer": pc.SGD(0.1), "epochs": 2, "batch_size": 3, "progress": Fal
 @pytest.mark.parametrize("mask", [None, MASK], ids=["all steps", "masked"])
 @pytest.mark.parametrize(
     ("rule", "options"),
-    [("bptt", {}), ("tbptt", {"steps": T}), ("checkpointed_bptt", {}), ("rtrl", {}), ("rtrl", {"influence": "exact"})],
+    [
+        ("bptt", {}),
+        ("tbptt", {"steps": T}),
+        ("checkpointed_bptt", {}),
+        ("rtrl", {}),
+        ("rtrl", {"influence": "exact"}),
+    ],
 )
 def test_every_rule_in_time_trains_as_autograd_does(rule, options, mask):
     """The RNN is the network at the head of this file, so a run with its autograd gradient must come out."""
     expected, history = train(mask, validation=DATA)
-    params, found = pc.fit(NET, PARAMS, Sequences(INPUTS, TARGETS, mask), rule=rule, validation=DATA, **QUICK, **options)
+    params, found = pc.fit(
+        NET, PARAMS, Sequences(INPUTS, TARGETS, mask), rule=rule, validation=DATA, **QUICK, **options
+    )
     assert_same(params, expected, rtol=1e-10)
     for name in ("loss", "validation_loss", "validation_accuracy"):
         assert_same(found[name], history[name], rtol=1e-10)
@@ -201,7 +209,7 @@ def test_every_rule_in_time_trains_as_autograd_does(rule, options, mask):
 
 
 def test_a_rule_without_history_trains_otherwise():
-    """The control of the test above: steps=1 and the layer-local influence of a stack are no BPTT."""
+    """The control of the test above: steps=1, and the layer-local influence in a stack, are not BPTT."""
     whole, _ = pc.fit(NET, PARAMS, DATA, rule="bptt", **QUICK)
     first, _ = pc.fit(NET, PARAMS, DATA, rule="tbptt", steps=1, **QUICK)
     assert np.abs(flat(whole) - flat(first)).max() > 1e-3
