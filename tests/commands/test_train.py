@@ -487,7 +487,7 @@ def test_training_and_test_sequences_are_others():
         first, test = tasks.TASKS[task].load(5, "float64")
         again, _ = tasks.TASKS[task].load(5, "float64")
         assert np.array_equal(first.inputs, again.inputs)
-        assert not np.array_equal(first.inputs[:, :100], test.inputs[:, :100])
+        assert not np.array_equal(first.inputs[0, :100], test.inputs[0, :100])  # one seed: the same first row
 
 
 @pytest.mark.parametrize("cell", tasks.CELLS)
