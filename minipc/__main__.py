@@ -12,7 +12,8 @@ def main(argv=None):
     parser = command.Parser(prog="python -m minipc", description="Predictive coding from scratch.")
     commands = parser.add_subparsers(dest="command", required=True)
     tour = commands.add_parser(
-        "tour", help="backprop, sPC and ePC on real digits; figures; the proof summary"
+        "tour",
+        help="backprop, sPC and ePC on real digits; BPTT and RTRL on a memory; figures; the proof summary",
     )
     tour.add_argument(
         "--out", default="tour", metavar="DIR", help="folder for figures and tour.json (default: tour)"

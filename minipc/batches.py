@@ -15,6 +15,7 @@ from .arguments import (
     prepare_shape,
 )
 from .backend import is_array, to_numpy
+from .recurrent import prepare_sequences
 
 
 class Batches(NamedTuple):
@@ -51,6 +52,11 @@ class Batches(NamedTuple):
 
 def as_batches(name, net, params, data) -> Batches:
     """Check data before any work: a pair (x, y), or Sequences (anything with inputs, targets and mask)."""
+    if getattr(net, "recurrent", False) and not hasattr(data, "inputs"):
+        raise TypeError(
+            f"{name} must be Sequences(inputs (T, B, ...), targets (T, B, ...)) for a RecurrentNetwork, "
+            f"got {type(data).__name__}"
+        )
     if not hasattr(data, "inputs") and (not isinstance(data, list | tuple) or len(data) != 2):
         raise TypeError(f"{name} must be a pair (x, y) or Sequences, got {type(data).__name__}")
     if getattr(net, "recurrent", False) and not hasattr(data, "inputs"):
@@ -84,6 +90,8 @@ def _sequences(net, params, data):
     T, N = inputs.shape[:2]
     _, tests = prepare_labels(net, params, *(a.reshape(T * N, *a.shape[2:]) for a in (inputs, targets)))
     check_values(tests)
+    if getattr(net, "recurrent", False):
+        prepare_sequences(net, params, inputs, None, None, None, None)
     inputs = cast(inputs, real) if inputs.dtype.kind in "fc" else inputs
     if mask is None:
         return Batches((inputs, targets), 1, np.full(N, T))

@@ -14,6 +14,7 @@ import numpy as np  # host only: files
 from .backend import is_array, to_numpy
 from .files import replacing
 from .network import Network
+from .recurrent import RecurrentNetwork
 
 FORMAT = 1
 
@@ -57,8 +58,9 @@ class Checkpoint(NamedTuple):
 
     @property
     def network(self):
-        """The network, if it is a :class:`~minipc.Network`; its parameters are ``run.params``."""
-        return Network.from_config(self.config["network"])
+        """The :class:`~minipc.Network` or :class:`~minipc.RecurrentNetwork`; its parameters are ``run.params``."""
+        config = self.config["network"]
+        return (RecurrentNetwork if config.get("recurrent") else Network).from_config(config)
 
 
 def versions():

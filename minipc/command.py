@@ -20,16 +20,18 @@ import warnings
 from .arguments import check_count
 from .backend import on_device
 from .checkpoint import load_checkpoint, versions
+from .data import Points, Sequences
 from .files import check_place, json_line, replacing, write_json
 from .functions import ACTIVATIONS
 from .optim import SGD, Adam, AdamW, Clip, RMSprop
-from .rules import RULES, check_rule_options
+from .rules import IN_TIME, RULES, check_rule_options
 from .schedules import Cosine, WarmUp
-from .tasks import TASKS, classifier
+from .tasks import CELLS, TASKS, SequenceTask, classifier, recurrent
 from .train import CheckpointError, EarlyStopping, Interrupted, evaluate, fit
 
 OPTIMIZERS = {"sgd": SGD, "rmsprop": RMSprop, "adam": Adam, "adamw": AdamW}
-COLUMNS = ("loss", "energy", "validation_loss", "validation_accuracy", "seconds")
+COLUMNS = ("loss", "energy", "validation_loss", "validation_accuracy", "validation_absolute_error", "seconds")
+SEQUENCE_TASKS = tuple(name for name, task in TASKS.items() if isinstance(task, SequenceTask))
 
 
 def add_arguments(parser):
@@ -39,8 +41,8 @@ def add_arguments(parser):
         "--rule", choices=RULES, required=True, help="one of " + ", ".join(RULES), metavar="RULE"
     )
     add = parser.add_argument_group("the run").add_argument
-    add("--epochs", type=int, default=5, metavar="N", help="default: 5")
-    add("--batch-size", type=int, default=64, metavar="B", help="default: 64")
+    add("--epochs", type=int, metavar="N", help="default: the task's; 5 for images")
+    add("--batch-size", type=int, metavar="B", help="default: the task's; 64 for images")
     add(
         "--seed",
         type=int,
@@ -58,10 +60,14 @@ def add_arguments(parser):
     add(
         "--activation",
         choices=ACTIVATIONS,
-        default="gelu",
         metavar="PHI",
-        help=f"of {', '.join(ACTIVATIONS)}",
+        help=f"of {', '.join(ACTIVATIONS)}; default: gelu; tanh in rnn",
     )
+    add = parser.add_argument_group(f"sequences: {', '.join(SEQUENCE_TASKS)}").add_argument
+    add("--cell", choices=CELLS, metavar="CELL", help=f"of {', '.join(CELLS)}; default: the task's")
+    meanings = "; ".join(f"{name}: {TASKS[name].meaning} ({TASKS[name].steps})" for name in SEQUENCE_TASKS)
+    add("--steps", type=int, metavar="T", help=meanings)
+    add("--influence", metavar="FORM", help="of rtrl: hybrid, exact, diagonal, local")
     add = parser.add_argument_group("the rule").add_argument
     add("--inference-steps", type=int, metavar="N", help="steps of inference")
     add(
@@ -86,7 +92,7 @@ def add_arguments(parser):
         metavar="NAME",
         help=f"of {', '.join(OPTIMIZERS)}; default: adam",
     )
-    add("--learning-rate", type=float, default=1e-3, metavar="ETA", help="default: 1e-3")
+    add("--learning-rate", type=float, metavar="ETA", help="default: the task's; 1e-3 for images")
     add("--momentum", type=float, metavar="MU", help="of sgd")
     add("--weight-decay", type=float, metavar="LAMBDA", help="coupled; decoupled in adamw")
     add("--clip-norm", type=float, metavar="C", help="largest norm of the gradient of a batch")
@@ -143,30 +149,44 @@ def train(args, argv, say=print):
 
 
 def _train(args, argv, say, warned):
+    task = TASKS[args.task]
+    _check_kinds(args, task)
+    for name in ("epochs", "batch_size", "learning_rate"):
+        if getattr(args, name) is None:
+            setattr(args, name, getattr(task, name))
     check_count("--epochs", args.epochs, least=1)
     check_count("--batch-size", args.batch_size, least=1)
     for path in (args.json, args.checkpoint):
         if path is not None:
             check_place(path)
     options = _rule_options(args)
-    split = TASKS[args.task].load(args.dtype)
-    x, y, held_out = _held_out(args, split)
-    net = classifier(
-        x.shape[1:], args.hidden or TASKS[args.task].hidden, TASKS[args.task].classes, args.activation
-    )
-    optimizer = _optimizer(args, updates=args.epochs * -(-len(x) // args.batch_size))
-    arrays = (net.init(seed=args.seed, dtype=args.dtype), (x, y), held_out, (split.x_test, split.y_test))
+    if isinstance(task, SequenceTask):
+        args.steps, args.cell = task.steps if args.steps is None else args.steps, args.cell or task.cell
+        check_count("--steps", args.steps, least=1)
+        net = recurrent(task, args.cell, args.hidden or task.hidden, args.activation)
+        everything, test = task.load(args.steps, args.dtype)
+        metrics, baseline = [task.metric], task.without_memory(everything, test)
+    else:
+        split = task.load(args.dtype)
+        everything, test = Points(split.x_train, split.y_train), Points(split.x_test, split.y_test)
+        args.activation = args.activation or "gelu"
+        net = classifier(everything.x.shape[1:], args.hidden or task.hidden, task.classes, args.activation)
+        metrics, baseline = ["accuracy"], None
+    data, held_out = _held_out(args, everything)
+    N, M = _count(data), _count(test)
+    optimizer = _optimizer(args, updates=args.epochs * -(-N // args.batch_size))
+    arrays = (net.init(seed=args.seed, dtype=args.dtype), data, held_out, test)
     params, data, held_out, test = on_device(arrays, args.device)
     config = {name: value for name, value in vars(args).items() if name not in ("command", "resume", "json")}
     checkpoint, log = _files(args)
     log.begin({"event": "start", "time": time.time(), "config": config, "versions": versions()})
-    say(
-        f"{args.task}, {args.rule}: {len(x):,} training samples, {args.epochs} epochs; log {log.path}\n{net!r}\n"
-    )
+    say(f"{args.task}, {args.rule}: {N:,} training samples, {args.epochs} epochs; log {log.path}\n{net!r}\n")
+    if baseline:
+        say(f"without memory: {_in_words(baseline)}\n")
     try:
         params, history = fit(
             net, params, data, rule=args.rule, optimizer=optimizer, epochs=args.epochs,
-            batch_size=args.batch_size, seed=args.seed, validation=held_out, callbacks=[_reporter(log, say)],
+            batch_size=args.batch_size, seed=args.seed, validation=held_out, metrics=metrics, callbacks=[_reporter(log, say)],
             early_stopping=None if args.patience is None else EarlyStopping(patience=args.patience),
             checkpoint=checkpoint, checkpoint_every=args.checkpoint_every, resume=args.resume,
             progress=sys.stderr.isatty(), **options,
@@ -180,21 +200,25 @@ def _train(args, argv, say, warned):
             again = shlex.join([*_without_resume(argv), "--resume", str(checkpoint)])
             raise KeyboardInterrupt(f"{error}\ncontinue: python -m minipc {again}") from None
         raise
-    result = {f"test_{name}": value for name, value in evaluate(net, params, test).items()}
+    result = {f"test_{name}": value for name, value in evaluate(net, params, test, metrics).items()}
     result |= {
         "epochs": len(history["loss"]),
         "seconds": float(history["seconds"].sum()),
         "warnings": warned,
     }
+    if baseline:
+        result["without_memory"] = baseline
     log.append({"event": "end", **result})
+    measured = {name: result[f"test_{name}"] for name in ("loss", *metrics)}
     say(
-        f"\ntest: loss {result['test_loss']:.4f}, accuracy {100 * result['test_accuracy']:.2f} % of "
-        f"{len(split.x_test):,} samples; {result['seconds']:.1f} s of training"
+        f"\ntest: {_in_words(measured)} of {M:,} {'sequences' if baseline else 'samples'}; "
+        f"{result['seconds']:.1f} s of training"
+        + (f"\nwithout memory: {_in_words(baseline)}" if baseline else "")
     )
     if args.json:
         curves = {name: values.tolist() for name, values in history.items()}
         files = {"checkpoint": str(checkpoint), "log": str(log.path)}
-        samples = {"training_samples": len(x), "test_samples": len(split.x_test)}
+        samples = {"training_samples": N, "test_samples": M}
         write_json(
             args.json,
             {"config": config, "versions": versions(), "history": curves, **result, **samples, **files},
@@ -244,6 +268,11 @@ class Log:
                 file.write(self.before)
 
 
+def _width(name):
+    """Of a column of the table."""
+    return max(21, len(name) + 2)
+
+
 def _reporter(log, say):
     """A callback of ``fit``: a line of the table and a line of the log after every epoch."""
     columns = []
@@ -252,8 +281,8 @@ def _reporter(log, say):
         numbers = {name: float(values[-1]) for name, values in history.items()}
         if not columns:
             columns.extend(name for name in COLUMNS if name in numbers)
-            say(f"{'epoch':>5}" + "".join(f"{name.replace('_', ' '):>21}" for name in columns))
-        say(f"{epoch:5}" + "".join(f"{numbers[name]:21.4g}" for name in columns))
+            say(f"{'epoch':>5}" + "".join(f"{name.replace('_', ' '):>{_width(name)}}" for name in columns))
+        say(f"{epoch:5}" + "".join(f"{numbers[name]:{_width(name)}.4g}" for name in columns))
         log.append({"event": "epoch", "epoch": epoch, **numbers})
 
     return report
@@ -279,28 +308,62 @@ def _brief_warnings():
             print(f"{kind}: {count} in all", file=sys.stderr)
 
 
-def _held_out(args, split):
-    """Training samples and labels, and the pair that is held out of them (None: nothing)."""
-    N = len(split.x_train) if args.samples is None else args.samples
-    check_count("--samples", N, least=2)
-    if len(split.x_train) < N:
+def _check_kinds(args, task):
+    """A rule in space for samples, a rule in time for sequences, and the options of each."""
+    in_time = isinstance(task, SequenceTask)
+    fitting = [name for name in RULES if (name in IN_TIME) == in_time]
+    if args.rule not in fitting:
+        kinds = ("sequences", "samples") if in_time else ("samples", "sequences")
         raise ValueError(
-            f"--samples must be at most {len(split.x_train)}, the training set of {args.task}; got {N}"
+            f"{args.task} has {kinds[0]}, rule {args.rule} is for {kinds[1]}: take one of {', '.join(fitting)}"
         )
+    for name in ("cell", "steps", "influence"):
+        if not in_time and getattr(args, name) is not None:
+            raise ValueError(
+                f"--{name} is an option of the tasks {', '.join(SEQUENCE_TASKS)}; {args.task} is none"
+            )
+
+
+def _in_words(measured):
+    """Loss and metric, as they stand in the last line."""
+    return ", ".join(
+        f"{name} {100 * value:.2f} %" if name == "accuracy" else f"{name.replace('_', ' ')} {value:.4f}"
+        for name, value in measured.items()
+    )
+
+
+def _count(data):
+    """Samples, or sequences."""
+    return len(data.x) if isinstance(data, Points) else data.inputs.shape[1]
+
+
+def _part(data, rows):
+    """Some samples, or some sequences."""
+    if isinstance(data, Points):
+        return Points(data.x[rows], data.y[rows])
+    return Sequences(*(None if a is None else a[:, rows] for a in data))
+
+
+def _held_out(args, everything):
+    """Training data, and what is held out of them (None: nothing)."""
+    found = _count(everything)
+    N = found if args.samples is None else args.samples
+    check_count("--samples", N, least=2)
+    if found < N:
+        raise ValueError(f"--samples must be at most {found}, the training set of {args.task}; got {N}")
     V = N // 10 if args.validation is None else args.validation
     check_count("--validation", V, least=0)
     if V >= N:
         raise ValueError(f"--validation must leave samples to train on, of {N}; got {V}")
     if args.patience is not None and V == 0:
         raise ValueError("--patience needs samples that are held out: --validation")
-    x, y = split.x_train[:N], split.y_train[:N]
-    return x[: N - V], y[: N - V], (x[N - V :], y[N - V :]) if V else None
+    return _part(everything, slice(N - V)), _part(everything, slice(N - V, N)) if V else None
 
 
 def _rule_options(args):
     """The options that are handed to the rule, if it takes them."""
     options = dict(args.option)
-    for name in ("inference_steps", "step_size"):
+    for name in ("inference_steps", "step_size", "influence"):
         if getattr(args, name) is not None:
             options[name] = getattr(args, name)
     try:

@@ -84,6 +84,7 @@ class Network:
     (4, 2)
     """
 
+    recurrent = False
     known = BLOCKS
 
     def __init__(self, blocks, loss="mse", input_shape=None):
@@ -188,14 +189,21 @@ class Network:
             header = json.loads(str(arrays.pop("header")))
             if header["format"] not in (1, FORMAT):  # 1 had no input_shape: its networks began with Dense
                 raise ValueError(f"its format is {header['format']!r}, this version reads {FORMAT}")
+            if bool(header.get("recurrent")) != cls.recurrent:
+                kind = "RecurrentNetwork" if header.get("recurrent") else "Network"
+                raise OtherKindError(f"{path} holds a {kind}: read it with {kind}.load")
             net = cls.from_config(header)
             params = [{k: arrays[f"{l}.{k}"] for k in b.shapes} for l, b in enumerate(net.blocks, start=1)]
-        except FileNotFoundError:
+        except (FileNotFoundError, OtherKindError):
             raise
         except Exception as error:
             raise ValueError(f"{path} is not a network saved by minipc: {error!r}") from error
         check_params(net, params)
         return net, params
+
+
+class OtherKindError(ValueError):
+    """A file with a network of the other kind."""
 
 
 def _input_shape(block, given):

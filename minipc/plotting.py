@@ -83,6 +83,35 @@ def accuracy_curves(runs, title):
 
 
 @_styled
+def memory_curves(runs, chance, title):
+    """Test accuracy against epoch of rules that remember and of one that does not, and the level of chance.
+
+    ``runs`` maps a label to ``{"accuracy": (seeds, epochs)}``, ``chance`` lies in 0..1. Lines are means over the seeds,
+    bands reach from the worst to the best seed. Curves may lie on each other: each is drawn narrower than the one
+    before, the second dashed, so that the first is seen on both sides of it and in its gaps.
+    """
+    figure = _figure(figsize=(11, 5.6))
+    axes = figure.subplots()
+    styles = (("-", 9, "o", 14), ("--", 3, "s", 7), ("-", 3, "^", 9))
+    for (label, run), colour, style in zip(
+        runs.items(), (COLOURS[1], COLOURS[2], COLOURS[0]), styles, strict=False
+    ):
+        line, width, mark, size = style
+        accuracy = 100 * np.array(run["accuracy"])
+        epochs = np.arange(1, accuracy.shape[1] + 1)
+        face = "white" if line == "--" else colour
+        axes.plot(
+            epochs, accuracy.mean(axis=0), line, color=colour, lw=width, marker=mark, ms=size, mfc=face, mew=2, label=label
+        )  # fmt: skip
+        axes.fill_between(epochs, accuracy.min(axis=0), accuracy.max(axis=0), color=colour, alpha=0.15, lw=0)
+    axes.axhline(100 * chance, color="0.35", ls=":", lw=2.5, label=f"chance, {100 * chance:.1f} %")
+    axes.set(xlabel="epoch", ylabel="test accuracy (%)", title=title, xticks=epochs[1::2], ylim=(0, 104))
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right center")
+    return figure
+
+
+@_styled
 def history(runs, title=""):
     """Curves of training: a panel for the loss, one for the energy, one for each metric; a colour a run.
 

@@ -82,6 +82,10 @@ class RecurrentNetwork(Network):
         p = prepare_sequences(self, params, inputs, None, None, h0, reset, forward=True)
         yield from outputs_of(self, params, p)
 
+    def config(self):
+        """As that of a :class:`Network`; ``recurrent`` says which of the two it is."""
+        return {**super().config(), "recurrent": True}
+
 
 def is_cell(block) -> bool:
     """Has it a state?"""

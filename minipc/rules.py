@@ -2,7 +2,7 @@
 
 import inspect
 
-from . import backprop, epc, spc, variants
+from . import backprop, bptt, epc, rtrl, spc, variants
 
 RULES = {
     "backprop": backprop.gradient,
@@ -17,7 +17,17 @@ RULES = {
     "target_interpolation": variants.target_interpolation,
     "nudged": variants.nudged,
     "centred": variants.centred,
+    "bptt": bptt.gradient,
+    "tbptt": bptt.truncated,
+    "checkpointed_bptt": bptt.checkpointed,
+    "rtrl": rtrl.gradient,
 }
+IN_TIME = (
+    "bptt",
+    "tbptt",
+    "checkpointed_bptt",
+    "rtrl",
+)  # for Sequences and a RecurrentNetwork; the others for samples
 
 
 def find_rule(rule):
@@ -48,9 +58,52 @@ def check_rule_options(rule, options):
     if missing:
         raise TypeError(f"{name} needs the option {', '.join(missing)}")
     unknown = [option for option in options if option not in [p.name for p in own]]
+    for option in unknown:
+        if option in OF_A_STRETCH and option in [p.name for p in parameters]:
+            raise TypeError(
+                f"{option} cannot be an option of a training run, in which sequences come in another order every epoch: "
+                f"each begins in the initial state (learn_h0=True learns it); to give {option}, call {name}"
+            )
     if unknown and all(p.kind is not p.VAR_KEYWORD for p in parameters):
         takes = f"it takes {', '.join(p.name for p in own)}" if own else "it takes none"
         raise TypeError(f"{name} has no option {', '.join(unknown)}: {takes}")
 
 
-GIVEN_BY_THE_LOOP = ("net", "params", "x", "y", "inputs", "targets", "mask", "optimizer", "state")
+def check_kinds(net, rule, sequences):
+    """The network, the rule and the data are all in time, or none is; says what fits.
+
+    A rule of one's own is for sequences if its third argument is called ``inputs``, for samples if it is called ``x``;
+    by any other name it is taken for what the data are.
+
+    Raises
+    ------
+    TypeError
+    """
+    known = next((name for name, function in RULES.items() if function is rule), None)
+    name = known or getattr(rule, "__name__", repr(rule))
+    in_time, samples = _lists()
+    recurrent = getattr(net, "recurrent", False)
+    third = [*inspect.signature(rule).parameters, None, None, None][2]
+    if sequences and third == "x":
+        raise TypeError(f"rule {name} is for samples (x, y), and data are Sequences: take {in_time}")
+    if not sequences and third == "inputs":
+        if recurrent:
+            raise TypeError(
+                f"rule {name} is for Sequences, and data are a pair (x, y): take Sequences(inputs, targets)"
+            )
+        raise TypeError(f"rule {name} is for Sequences, and data are a pair (x, y): take {samples}")
+    if known in IN_TIME and not recurrent:
+        raise TypeError(
+            f"rule {name} needs a RecurrentNetwork, got {type(net).__name__}, for which there are {samples}"
+        )
+
+
+def _lists():
+    """The names of the rules in time, and of those for samples, in words."""
+    return ", ".join(IN_TIME), ", ".join(name for name in RULES if name not in IN_TIME)
+
+
+OF_A_STRETCH = ("h0", "reset", "carry")  # what one stretch of time gets from the one before
+GIVEN_BY_THE_LOOP = (
+    "net", "params", "x", "y", "inputs", "targets", "mask", "optimizer", "state", *OF_A_STRETCH
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""The tour: three rules on real digits, how far an error travels in twenty layers, and the proof table.
+"""The tour: three rules on real digits, how far an error travels, what needs a memory, and the proof table.
 
 Each part returns plain numbers (for the JSON file) and a figure; ``run`` prints and writes them.
 """
@@ -10,11 +10,13 @@ import time
 
 import numpy as np
 
-from . import __version__, backprop, data, epc, plotting, spc
+from . import __version__, backprop, bptt, data, epc, plotting, rtrl, spc
 from .blocks import Dense
+from .cells import RNN
 from .files import write_json
 from .network import Network
 from .optim import Adam
+from .recurrent import RecurrentNetwork
 from .train import fit
 
 EPOCHS, SEEDS = 20, (0, 1, 2)
@@ -30,6 +32,12 @@ TRAVEL = {  # label: rule, its options
     "ePC, steps of 0.1": (epc, {"inference_steps": 16, "step_size": 0.1}),
 }
 SHOWN = (1, 5, 10, 15, 19)
+COPIED, DELAY, UNITS, RECALL_EPOCHS = 2, 10, 24, 12
+RECALL = {  # label: rule, its options
+    "BPTT": (bptt.gradient, {}),
+    "RTRL, step by step": (rtrl.gradient, {"influence": "exact"}),
+    "no history (BPTT, k = 1)": (bptt.truncated, {"steps": 1}),
+}
 
 
 def digits_race(say):
@@ -148,12 +156,84 @@ def error_travel(say):
     return {"table": table, "depth": DEPTH, "width": WIDTH}, figure
 
 
+def one_hot_copies(samples, seed, dtype):
+    """The copy task with one-hot symbols."""
+    task = data.copy_task(digits=COPIED, delay=DELAY, samples=samples, seed=seed)
+    return data.Sequences(np.eye(11, dtype=dtype)[task.inputs], task.targets, task.mask)
+
+
+def gradient_difference(rule, options, net, seed):
+    """Of a rule's gradient from that of BPTT, at the first weights, in float64: largest entry of the difference over the
+    largest of BPTT's, in the array of parameters where that is worst."""
+    params, sequences = net.init(seed=seed), one_hot_copies(32, 1, "float64")
+    found, exact = (r(net, params, *sequences, **o).grads for r, o in ((rule, options), (bptt.gradient, {})))
+    return max(
+        float(np.abs(p[k] - q[k]).max() / np.abs(q[k]).max())
+        for p, q in zip(found, exact, strict=True)
+        for k in q
+    )
+
+
+def recall(say):
+    """Part (c): the same recurrent network and first weights with and without credit for the past."""
+    train, test = one_hot_copies(512, 1, "float32"), one_hot_copies(500, 2, "float32")
+    net = RecurrentNetwork([RNN(11, UNITS, "tanh"), Dense(UNITS, 10)], loss="cross_entropy")
+    chance = 1 / 9
+    say(
+        f"\n(c) Memory: see {COPIED} digits, wait {DELAY} steps, give them back. One network, 11-RNN {UNITS} (tanh)-10, the"
+    )
+    say(
+        f"    same first weights and order, Adam 1e-2, float32, {RECALL_EPOCHS} epochs of 512 sequences, 500 test sequences,"
+    )
+    say(f"    {len(SEEDS)} seeds: mean [worst..best]; guessing gives {100 * chance:.1f} %\n")
+    say(f"    {'rule':26} {'test accuracy (%)':>22} {'loss':>8} {'s/epoch':>9} {'gradient: off BPTT by':>23}")
+    runs, table = {}, []
+    for label, (rule, options) in RECALL.items():
+        runs[label] = {"accuracy": [], "seconds": []}
+        losses, off = [], []
+        for seed in SEEDS:
+            _params, history = fit(
+                net, net.init(seed=seed, dtype="float32"), train, rule=rule, optimizer=Adam(1e-2), batch_size=32,
+                epochs=RECALL_EPOCHS, seed=seed, validation=test, progress=sys.stderr.isatty(), **options,
+            )  # fmt: skip
+            runs[label]["accuracy"].append(history["validation_accuracy"].tolist())
+            runs[label]["seconds"].append(history["seconds"].tolist())
+            losses.append(float(history["loss"][-1]))
+            off.append(gradient_difference(rule, options, net, seed))
+        final = 100 * np.array(runs[label]["accuracy"])[:, -1]
+        row = {
+            "rule": label,
+            "accuracy": float(final.mean()),
+            "accuracy_worst": float(final.min()),
+            "accuracy_best": float(final.max()),
+            "loss": float(np.mean(losses)),
+            "seconds_per_epoch": float(np.mean(runs[label]["seconds"])),
+            "gradient_difference": max(off),
+        }
+        table.append(row)
+        accuracy = f"{row['accuracy']:.1f} [{row['accuracy_worst']:.1f}..{row['accuracy_best']:.1f}]"
+        shown = "-" if rule is bptt.gradient else f"{row['gradient_difference']:.1e}"
+        say(f"    {label:26} {accuracy:>22} {row['loss']:8.4f} {row['seconds_per_epoch']:9.3f} {shown:>23}")
+    say(
+        "\n    The last column: at the first weights, float64, relative, the worst parameter and seed. RTRL never goes back in"
+    )
+    say(
+        "    time and has the same gradient. Without history the recurrent weights cannot learn what to keep: only what"
+    )
+    say("    random ones happen to keep is read out.")
+    figure = plotting.memory_curves(runs, chance, f"{COPIED} digits given back after {DELAY} steps")
+    return {
+        "table": table, "runs": runs, "epochs": RECALL_EPOCHS, "seeds": list(SEEDS), "chance": chance,
+        "digits": COPIED, "delay": DELAY, "units": UNITS,
+    }, figure  # fmt: skip
+
+
 def proofs(say):
-    """Part (c): the proof table on fresh random problems."""
+    """Part (d): the proof table on fresh random problems."""
     from .verify import verify
 
     say(
-        "\n(c) Is every gradient right? Fresh random problems, float64, against oracles that share no code:\n"
+        "\n(d) Is every gradient right? Fresh random problems, float64, against oracles that share no code:\n"
     )
     rows = verify()
     exact = [r for r in rows if 0 < r["tolerance"] <= 1e-9]
@@ -169,7 +249,7 @@ def proofs(say):
 
 
 def run(out="tour", json_path=None, say=print):
-    """Run the tour: print the tables, write three PNG figures and a JSON file with every number.
+    """Run the tour: print the tables, write four PNG figures and a JSON file with every number.
 
     Parameters
     ----------
@@ -190,7 +270,8 @@ def run(out="tour", json_path=None, say=print):
         "versions": {"minipc": __version__, "numpy": np.__version__, "python": platform.python_version()}
     }
     files = []
-    for name, part in (("digits", digits_race), ("error_travel", error_travel), ("proofs", proofs)):
+    parts = {"digits": digits_race, "error_travel": error_travel, "recall": recall, "proofs": proofs}
+    for name, part in parts.items():
         result[name], figure = part(say)
         plotting.save(figure, out / f"{name}.png")
         files.append(str(out / f"{name}.png"))

@@ -20,9 +20,9 @@ from .checkpoint import Run, describe, leaves, load_checkpoint, rebuild, save_ch
 from .files import check_place, remove_parts
 from .metrics import accuracy as accuracy_metric
 from .metrics import find_metrics
-from .network import check_loss
+from .network import Network, check_loss
 from .progress import bar
-from .rules import check_rule_options, find_rule
+from .rules import check_kinds, check_rule_options, find_rule
 from .variants import incremental
 
 MEASURED = 1000  # samples at most in one forward pass when a measure is taken: enough for a full GEMM
@@ -158,7 +158,9 @@ def fit(
     _check_callbacks(callbacks)
     _check_checkpoint(checkpoint, checkpoint_every, resume)
     check_params(net, params)
+    check_kinds(net, rule, sequences=hasattr(data, "inputs"))
     batches = as_batches("data", net, params, data)
+    _check_measurable("validation", net, validation)
     held_out = None if validation is None else as_batches("validation", net, params, validation)
     measures = find_metrics(net, metrics)
     _check_early_stopping(early_stopping, held_out, measures)
@@ -293,6 +295,7 @@ def evaluate(net, params, data, metrics=None):
     FloatingPointError                     a loss is not finite; says in which block that began
     """
     check_params(net, params)
+    _check_measurable("data", net, data)
     return _measure(net, params, as_batches("data", net, params, data), find_metrics(net, metrics))
 
 
@@ -320,6 +323,12 @@ def _measure(net, params, batches, measures):
             sums[name] += float(to_numpy(value)[keep].sum(dtype=float))
         count += int(keep.sum())
     return {name: value / count for name, value in sums.items()}
+
+
+def _check_measurable(name, net, data):
+    """A Network takes samples: its forward pass knows no time."""
+    if hasattr(data, "inputs") and isinstance(net, Network) and not getattr(net, "recurrent", False):
+        raise TypeError(f"{name} must be a pair (x, y) for a Network; Sequences are for a RecurrentNetwork")
 
 
 def _check_early_stopping(early_stopping, held_out, measures):

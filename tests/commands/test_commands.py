@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from minipc import __main__, tour, verify
+from minipc import __main__, plotting, tour, verify
 
 KEYS = ["id", "equations", "claim", "oracle", "trials", "worst", "tolerance", "control", "holds"]
 
@@ -67,16 +67,40 @@ def test_a_refusal_says_why(arguments, message, capsys):
     assert message in lines[0]
 
 
+def test_curves_that_lie_on_each_other_are_both_seen():
+    """BPTT and RTRL: the second is narrower, dashed and above the first; chance is drawn where it is."""
+    curve = [[0.2, 0.9], [0.3, 1.0]]
+    runs = {
+        "one": {"accuracy": curve},
+        "the same": {"accuracy": curve},
+        "none": {"accuracy": [[0.1, 0.1]] * 2},
+    }
+    figure = plotting.memory_curves(runs, 1 / 9, "title")
+    (axes,) = figure.axes
+    first, second, third, chance = axes.lines
+    assert list(first.get_ydata()) == list(second.get_ydata()) == [25.0, 95.0]
+    assert first.get_linewidth() > 2 * second.get_linewidth()
+    assert (first.get_linestyle(), second.get_linestyle()) == ("-", "--")
+    assert len({line.get_color() for line in (first, second, third)}) == 3
+    assert {line.get_color() for line in (first, second, third)} <= set(plotting.COLOURS)
+    assert abs(chance.get_ydata()[0] - 100 / 9) < 1e-12
+    assert "11.1 %" in chance.get_label()
+    assert axes.get_xlabel() == "epoch"
+    assert axes.get_ylabel() == "test accuracy (%)"
+
+
 def test_the_tour_prints_what_it_writes(tmp_path, monkeypatch, capsys):
-    """A short tour: three figures, and every number of the tables in the JSON file."""
+    """A short tour: four figures, and every number of the tables in the JSON file."""
     monkeypatch.setattr(tour, "EPOCHS", 5)
     monkeypatch.setattr(tour, "SEEDS", (0,))
+    monkeypatch.setattr(tour, "RECALL_EPOCHS", 8)
     assert __main__.main(["tour", "--out", str(tmp_path / "new"), "--json", str(tmp_path / "t.json")]) == 0
     result, printed = json.loads((tmp_path / "t.json").read_text()), capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
         "digits.png",
         "error_travel.png",
         "proofs.png",
+        "recall.png",
     ]
     for path in result["figures"]:
         with open(path, "rb") as file:
@@ -85,6 +109,18 @@ def test_the_tour_prints_what_it_writes(tmp_path, monkeypatch, capsys):
         assert row["accuracy"] > 50  # five times chance
         assert f"{row['accuracy']:.1f} [" in printed
         assert f"{row['loss']:.4f}" in printed
+    through_time, forward, forgetful = result["recall"]["table"]
+    assert through_time["accuracy"] > 95 < forward["accuracy"]  # chance is 100/9
+    assert forgetful["accuracy"] < 60
+    assert through_time["gradient_difference"] == 0
+    assert 0 < forward["gradient_difference"] < 1e-12 < 0.1 < forgetful["gradient_difference"]
+    curves = [run["accuracy"][0] for run in result["recall"]["runs"].values()]
+    assert [len(curve) for curve in curves] == [8, 8, 8]
+    for row, curve in zip(result["recall"]["table"], curves, strict=True):
+        assert row["accuracy"] == row["accuracy_worst"] == row["accuracy_best"] == 100 * curve[-1]
+        assert f"{row['accuracy']:.1f} [" in printed
+        assert f"{row['loss']:8.4f} {row['seconds_per_epoch']:9.3f}" in printed
+    assert f"{forward['gradient_difference']:.1e}" in printed
     stalled, full = (result["error_travel"]["table"][i] for i in (0, 2))
     assert stalled["first_step"][0] is None  # sPC in float32 never reaches layer 1
     assert full["first_step"] == [1] * 19  # ePC reaches every layer in its first step

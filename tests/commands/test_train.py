@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import minipc as pc
-from minipc import __main__, command, data
+from minipc import __main__, command, data, tasks
 
 ROOT = pathlib.Path(pc.__file__).parents[1]
 SHORT = ["--epochs", "2", "--samples", "120", "--hidden", "12,9", "--batch-size", "30"]
@@ -341,6 +341,26 @@ REFUSED = {
     "digits --rule epc --checkpoint nowhere/a.npz": "the folder nowhere does not exist",
     "digits --rule epc --resume missing.npz": "No such file.*missing.npz",
     "digits --rule epc --json nowhere/a.json": "the folder nowhere does not exist",
+    "copy --rule epc": "copy has sequences, rule epc is for samples: take one of bptt, tbptt, checkpointed_bptt, rtrl *$",
+    "digits --rule bptt": "digits has samples, rule bptt is for sequences: take one of backprop, spc, epc",
+    "digits --rule epc --cell gru": "--cell is an option of the tasks copy, adding, parity, shakespeare; digits is none",
+    "digits --rule epc --steps 3": "--steps is an option of the tasks",
+    "digits --rule epc --influence exact": "--influence is an option of the tasks",
+    "copy --rule bptt --cell transformer": "argument --cell: invalid choice: 'transformer' \\(choose from .*rnn.*rtu",
+    "copy --rule bptt --steps 0": "--steps must be at least 1, got 0",
+    "adding --rule bptt --steps 1": "T must be at least 2, got 1",
+    "parity --rule bptt --cell gru --activation relu": "--activation is no option of gru",
+    "copy --rule bptt --influence exact": "rule bptt: bptt.gradient has no option influence: it takes none",
+    "copy --rule bptt --option steps=3": "rule bptt: bptt.gradient has no option steps",
+    "copy --rule tbptt": "rule tbptt: bptt.truncated needs the option steps",
+    "copy --rule tbptt --option steps=0": "steps must be at least 1, got 0",
+    "copy --rule rtrl --influence wrong": "influence must be",
+    "copy --rule rtrl --cell rnn --influence diagonal": "influence diagonal: block 2.*dense state Jacobian",
+    "copy --rule bptt --option h0=1": "h0 cannot be an option",
+    "copy --rule rtrl --option carry=1": "carry cannot be an option",
+    "copy --rule bptt --samples 5001": "--samples must be at most 5000, the training set of copy; got 5001",
+    "copy --rule bptt --inference-steps 3": "bptt.gradient has no option inference_steps",
+    "copy --rule bptt --stepps 3": "unknown: --stepps \\(did you mean --steps\\?\\)",
 }
 
 
@@ -356,6 +376,200 @@ def test_what_it_refuses(words, capsys, monkeypatch):
     said = capsys.readouterr().err
     assert re.search(REFUSED[words], said.replace("\n", " ")), said
     assert not [path for path in pathlib.Path().rglob("*") if path.is_file()]
+
+
+# ------------------------------------------------------------------------------ sequences
+
+TINY = ["--epochs", "2", "--samples", "40", "--batch-size", "12", "--hidden", "6"]
+TEXT = ("To be, or not to be: that is the question.\n" * 60).encode()
+SEQUENCES = {
+    "copy": ["--steps", "2"],
+    "adding": ["--steps", "6"],
+    "parity": ["--steps", "1"],
+    "shakespeare": ["--steps", "9"],
+}
+WITHOUT_MEMORY = {
+    "copy": {"loss": np.log(9), "accuracy": 1 / 9},
+    "adding": {"loss": 1 / 12, "absolute_error": 1 / 3},
+    "parity": {"loss": np.log(2), "accuracy": 0.5},
+}
+
+
+@pytest.fixture
+def _text(monkeypatch):
+    """Another text in the place of Shakespeare's: no download."""
+    monkeypatch.setattr(data, "tiny_shakespeare", lambda: data.text.read_characters(TEXT, "a text"))
+
+
+@pytest.mark.usefixtures("_text")
+@pytest.mark.parametrize("task", SEQUENCES)
+def test_tasks_of_sequences_are_those_of_fit(task, capsys):
+    """The same run through the library; the result stands beside what one reaches without memory."""
+    run(
+        task,
+        "--rule",
+        "bptt",
+        "--seed",
+        "3",
+        "--checkpoint",
+        "a.npz",
+        "--json",
+        "a.json",
+        *SEQUENCES[task],
+        *TINY,
+    )
+    result, saved = json.loads(pathlib.Path("a.json").read_text()), pc.load_checkpoint("a.npz")
+    steps, chosen = int(SEQUENCES[task][1]), tasks.TASKS[task]
+    everything, test = chosen.load(steps, "float32")
+    train, held_out = (
+        data.Sequences(*(None if a is None else a[:, rows] for a in everything))
+        for rows in (slice(36), slice(36, 40))
+    )
+    net = saved.network
+    params, history = pc.fit(
+        net, net.init(seed=3, dtype="float32"), train, rule=pc.bptt.gradient, optimizer=pc.Adam(chosen.learning_rate),
+        epochs=2, batch_size=12, seed=3, validation=held_out, metrics=[chosen.metric], progress=False,
+    )  # fmt: skip
+    for name in ("loss", f"validation_{chosen.metric}"):
+        assert (
+            result["history"][name] == history[name].tolist() == [row[name] for row in lines("a.jsonl")[1:3]]
+        )
+    expected = pc.evaluate(net, params, test, [chosen.metric])
+    printed = capsys.readouterr().out
+    for name in ("loss", chosen.metric):
+        assert result[f"test_{name}"] == lines("a.jsonl")[-1][f"test_{name}"] == expected[name]
+        baseline = result["without_memory"][name]
+        if task in WITHOUT_MEMORY:
+            assert abs(baseline - WITHOUT_MEMORY[task][name]) < 1e-15
+        shown = (
+            f"accuracy {100 * baseline:.2f} %"
+            if name == "accuracy"
+            else f"{name.replace('_', ' ')} {baseline:.4f}"
+        )
+        assert shown in printed.splitlines()[-1]
+    assert (result["training_samples"], result["test_samples"]) == (36, test.inputs.shape[1])
+    assert result["config"]["learning_rate"] == chosen.learning_rate
+    assert result["config"]["steps"] == steps
+
+
+def test_the_baselines_are_what_a_predictor_without_memory_gets():
+    """The best constant on many sequences, by counting: no formula of the package."""
+    adding = data.adding(T=7, samples=40000, seed=1)
+    sums = adding.targets[-1, :, 0]
+    assert abs(0.5 * sums.var() - WITHOUT_MEMORY["adding"]["loss"]) < 2e-3
+    assert abs(np.abs(sums - 1).mean() - WITHOUT_MEMORY["adding"]["absolute_error"]) < 5e-3
+    copy = data.copy_task(digits=2, delay=1, samples=20000, seed=1)
+    shares = np.bincount(copy.targets[copy.mask], minlength=10) / copy.mask.sum()
+    assert np.abs(shares[1:] - WITHOUT_MEMORY["copy"]["accuracy"]).max() < 0.01
+    train, test = (
+        data.Sequences(np.array([word[:-1]]).T, np.array([word[1:]]).T)
+        for word in ([0, 1, 0, 1, 0, 2], [0, 1, 2])
+    )
+    found = tasks.by_pairs(train, test)  # after 0: twice 1, once 2; after 1: twice 0; each pair once more
+    assert abs(found["loss"] + (np.log(3 / 6) + np.log(1 / 5)) / 2) < 1e-15
+    assert found["accuracy"] == 0.5
+
+
+def test_pieces_of_a_text_predict_the_next_character():
+    """Side by side, none missing between them, none of them twice."""
+    text = np.arange(100) % 7
+    cut = tasks.pieces(text, 9)
+    assert cut.inputs.shape == cut.targets.shape == (9, 11)
+    assert np.array_equal(cut.inputs.T.ravel(), text[:99])
+    assert np.array_equal(cut.targets.T.ravel(), text[1:])
+    with pytest.raises(ValueError, match="steps must leave two pieces at least of 100 characters; got 50"):
+        tasks.pieces(text, 50)
+
+
+def test_training_and_test_sequences_are_others():
+    """And the same ones in every run."""
+    for task in ("copy", "adding", "parity"):
+        first, test = tasks.TASKS[task].load(5, "float64")
+        again, _ = tasks.TASKS[task].load(5, "float64")
+        assert np.array_equal(first.inputs, again.inputs)
+        assert not np.array_equal(first.inputs[0, :100], test.inputs[0, :100])  # one seed: the same first row
+
+
+@pytest.mark.parametrize("cell", tasks.CELLS)
+@pytest.mark.parametrize("task", ["copy", "adding"])
+def test_every_cell_learns_alike_by_bptt_and_rtrl(cell, task):
+    """One and the same run, in float64, but for the rounding; two cells on each other."""
+    words = [
+        "--cell",
+        cell,
+        "--dtype",
+        "float64",
+        "--steps",
+        "3",
+        *TINY,
+        "--hidden",
+        "4,3",
+        "--samples",
+        "20",
+    ]
+    ends = []
+    for rule in (
+        ["bptt"],
+        ["checkpointed_bptt"],
+        ["tbptt", "--option", "steps=100"],
+        ["rtrl"],
+        ["rtrl", "--influence", "exact"],
+    ):
+        run(task, "--rule", *rule, "--checkpoint", f"{len(ends)}.npz", *words)
+        saved = pc.load_checkpoint(f"{len(ends)}.npz")
+        kinds = [type(block) for block in saved.network.blocks if pc.recurrent.is_cell(block)]
+        assert kinds == [tasks.CELLS[cell]] * 2
+        ends.append([row["loss"] for row in numbers(f"{len(ends)}.jsonl")[:-1]])
+    assert np.abs(np.array(ends) / ends[0] - 1).max() < 1e-8
+    run(task, "--rule", "tbptt", "--option", "steps=1", "--checkpoint", "one.npz", *words)
+    assert abs(numbers("one.jsonl")[1]["loss"] / ends[0][1] - 1) > 1e-7
+
+
+def test_the_activation_is_that_of_an_rnn_or_behind_a_linear_cell():
+    """And none where a cell has its own."""
+    task = tasks.TASKS["parity"]
+    for cell, activation, shown in (
+        ("rnn", None, ["tanh", "identity"]), ("rnn", "relu", ["relu", "identity"]), ("gru", None, ["-", "identity"]),
+        ("lru", None, ["-", "gelu", "identity"]), ("rtu", "tanh", ["identity", "tanh", "identity"]),
+    ):  # fmt: skip
+        net = tasks.recurrent(task, cell, (4,), activation)
+        assert [getattr(block, "activation", "-") for block in net.blocks] == shown
+
+
+@pytest.mark.parametrize("at", [1, 3, 6])
+def test_an_interrupted_run_on_sequences_goes_on(at, capsys):
+    """With the command that it prints, to the same log."""
+    words = [
+        "copy",
+        "--rule",
+        "rtrl",
+        "--influence",
+        "exact",
+        "--steps",
+        "2",
+        "--cell",
+        "rnn",
+        *TINY,
+        "--batch-size",
+        "9",
+    ]
+    run(*words, "--checkpoint", "whole.npz")
+    with stopped_in_call(at):
+        run(*words, "--checkpoint", "a b.npz", status=130)
+    again = shlex.split(capsys.readouterr().err.partition("continue: ")[2])
+    assert __main__.main(again[3:]) == 0
+    assert numbers("a b.jsonl") == numbers("whole.jsonl")
+    run(*words[:6], "3", *words[7:], "--resume", "a b.npz", status=2)
+    assert "is the checkpoint of another run: its data was" in capsys.readouterr().err
+
+
+def test_parity_is_learnt_and_needs_the_past():
+    """Both in seconds: BPTT far above, one step of history at what is reached without memory."""
+    words = ["parity", "--steps", "2", "--cell", "rnn", "--samples", "600", "--epochs", "4", "--hidden", "16"]
+    run(*words, "--rule", "bptt", "--checkpoint", "a.npz")
+    run(*words, "--rule", "tbptt", "--option", "steps=1", "--checkpoint", "b.npz")
+    assert lines("a.jsonl")[-1]["test_accuracy"] > 0.95
+    assert lines("b.jsonl")[-1]["test_accuracy"] < 0.8
 
 
 def test_a_gpu_that_is_not_there(capsys):

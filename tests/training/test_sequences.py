@@ -174,3 +174,194 @@ def test_labels_of_a_large_vocabulary_are_never_rows_all_at_once(monkeypatch):
     assert abs(found["loss"] - np.log(n)) < 0.5
     assert EachStep.largest * n <= 2**19
     assert peak < 40e6
+
+
+# ------------------------------------------------------------------------------ the recurrent network of the package
+
+NET = pc.RecurrentNetwork([pc.RNN(M, H), pc.Dense(H, O)], loss="cross_entropy")
+PLAIN = pc.Network([pc.Dense(M, H, "tanh"), pc.Dense(H, O)], loss="cross_entropy")
+DATA = Sequences(INPUTS, TARGETS, MASK)
+PAIR = (INPUTS.reshape(-1, M), TARGETS.reshape(-1))
+QUICK = {"optimizer": pc.SGD(0.1), "epochs": 2, "batch_size": 3, "progress": False}
+
+
+@pytest.mark.parametrize("mask", [None, MASK], ids=["all steps", "masked"])
+@pytest.mark.parametrize(
+    ("rule", "options"),
+    [
+        ("bptt", {}),
+        ("tbptt", {"steps": T}),
+        ("checkpointed_bptt", {}),
+        ("rtrl", {}),
+        ("rtrl", {"influence": "exact"}),
+    ],
+)
+def test_every_rule_in_time_trains_as_autograd_does(rule, options, mask):
+    """The RNN is the network at the head of this file, so a run with its autograd gradient must come out."""
+    expected, history = train(mask, validation=DATA)
+    params, found = pc.fit(
+        NET, PARAMS, Sequences(INPUTS, TARGETS, mask), rule=rule, validation=DATA, **QUICK, **options
+    )
+    assert_same(params, expected, rtol=1e-10)
+    for name in ("loss", "validation_loss", "validation_accuracy"):
+        assert_same(found[name], history[name], rtol=1e-10)
+    assert not np.allclose(flat(params), flat(PARAMS), rtol=1e-3)
+
+
+def test_a_rule_without_history_trains_otherwise():
+    """The control of the test above: steps=1, and the layer-local influence in a stack, are not BPTT."""
+    whole, _ = pc.fit(NET, PARAMS, DATA, rule="bptt", **QUICK)
+    first, _ = pc.fit(NET, PARAMS, DATA, rule="tbptt", steps=1, **QUICK)
+    assert np.abs(flat(whole) - flat(first)).max() > 1e-3
+    stack = pc.RecurrentNetwork([pc.RNN(M, H), pc.RNN(H, H), pc.Dense(H, O)], loss="cross_entropy")
+    ends = [
+        flat(pc.fit(stack, stack.init(seed=0), DATA, rule="rtrl", influence=influence, **QUICK)[0])
+        for influence in ("exact", "local")
+    ]
+    assert np.abs(ends[0] - ends[1]).max() > 1e-3
+
+
+CELLS = {
+    "rnn": pc.RNN(M, H), "gru": pc.GRU(M, H), "lstm": pc.LSTM(M, H, learn_h0=True), "elstm": pc.ELSTM(M, H),
+    "lru": pc.LRU(M, H), "rtu": pc.RTU(M, H),
+}  # fmt: skip
+
+
+def with_cell(name):
+    """A network around one cell."""
+    cell = CELLS[name]
+    return pc.RecurrentNetwork([cell, pc.Dense(*cell.out_shape((M,)), O)], loss="cross_entropy")
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_goes_on_bit_for_bit(name, tmp_path):
+    """Stopped in the middle of an epoch; the checkpoint alone holds network and parameters."""
+    net, file = with_cell(name), tmp_path / "run.npz"
+    options = {**QUICK, "optimizer": pc.Adam(0.01), "epochs": 3, "rule": "bptt", "validation": DATA}
+    params = net.init(seed=1, dtype="float32")
+    data = Sequences(INPUTS.astype("float32"), TARGETS, MASK)
+    whole, history = pc.fit(net, params, data, **options)
+    calls = []
+
+    def stopped(*args, **more):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return original(*args, **more)
+
+    original = pc.train._update
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pc.train, "_update", stopped)
+        with pytest.raises(pc.Interrupted, match="after 1 epochs and 1 batches"):
+            pc.fit(net, params, data, checkpoint=file, **options)
+    again, resumed = pc.fit(net, params, data, resume=file, checkpoint=file, **options)
+    assert np.array_equal(flat(whole), flat(again))
+    assert flat(again).dtype == np.float32
+    assert all(np.array_equal(history[k], resumed[k]) for k in history if k != "seconds")
+    saved = pc.load_checkpoint(file)
+    assert isinstance(saved.network, pc.RecurrentNetwork)
+    assert repr(saved.network) == repr(net)
+    assert pc.evaluate(saved.network, saved.run.params, data) == pc.evaluate(net, whole, data)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_recurrent_network_is_saved_and_read(name, tmp_path):
+    """Architecture and parameters, also of a stack with an Embedding."""
+    cell = CELLS[name]
+    net = pc.RecurrentNetwork(
+        [pc.Embedding(5, M), cell, pc.Dense(*cell.out_shape((M,)), O)], loss="cross_entropy", input_shape=()
+    )
+    params = net.init(seed=2)
+    net.save(tmp_path / "net.npz", params)
+    other, found = pc.RecurrentNetwork.load(tmp_path / "net.npz")
+    assert repr(other) == repr(net)
+    assert np.array_equal(flat(found), flat(params))
+    words = RNG.integers(0, 5, (T, N))
+    assert np.array_equal(other.forward(found, words), net.forward(params, words))
+
+
+def test_a_file_with_the_other_kind_says_so(tmp_path):
+    """Each class reads its own."""
+    for net, other in ((NET, pc.Network), (PLAIN, pc.RecurrentNetwork)):
+        net.save(tmp_path / "net.npz", net.init(seed=0))
+        kind = type(net).__name__
+        with pytest.raises(ValueError, match=rf"net.npz holds a {kind}: read it with {kind}.load$"):
+            other.load(tmp_path / "net.npz")
+
+
+@pytest.mark.parametrize(
+    ("symbol", "where"),
+    [("W", "parameter W\\[1\\] of block 1"), ("inf", "first appeared in the output of block 2")],
+)
+def test_where_a_value_that_is_not_finite_began(symbol, where):
+    """In evaluate and in fit, which names epoch and batch."""
+    params = [{k: v.copy() for k, v in p.items()} for p in PARAMS]
+    if symbol == "W":
+        params[0]["W"][0, 0] = np.nan
+    else:
+        params[1]["W"][:] = 1e308
+    with np.errstate(all="ignore"):
+        with pytest.raises(FloatingPointError, match=where):
+            pc.evaluate(NET, params, DATA)
+        for rule in ("bptt", "rtrl", "checkpointed_bptt"):
+            with pytest.raises(FloatingPointError, match=f"epoch 1, batch 1.*{where}"):
+                pc.fit(NET, params, DATA, rule=rule, **QUICK)
+
+
+def own_in_time(net, params, inputs, targets, mask=None, **options):
+    """A rule of one's own."""
+    return pc.bptt.gradient(net, params, inputs, targets, mask)
+
+
+MISFITS = {
+    "samples rule": (NET, DATA, "epc", {}, "rule epc is for samples .*: take bptt, tbptt, checkpointed_bptt, rtrl"),
+    "samples function": (NET, DATA, pc.backprop.gradient, {}, "rule backprop is for samples"),
+    "incremental": (NET, DATA, "incremental", {}, "rule incremental is for samples"),
+    "samples rule, plain net": (PLAIN, DATA, "spc", {}, "rule spc is for samples"),
+    "pair for the rule": (PLAIN, PAIR, "bptt", {}, "rule bptt is for Sequences.*take backprop, spc, epc"),
+    "pair for the net": (NET, PAIR, "bptt", {}, r"data are a pair \(x, y\): take Sequences"),
+    "pair and samples rule": (NET, PAIR, "epc", {}, "data must be Sequences.*for a RecurrentNetwork, got tuple"),
+    "own rule, pair": (PLAIN, PAIR, own_in_time, {}, "rule own_in_time is for Sequences"),
+    "plain net": (PLAIN, DATA, "rtrl", {}, "rule rtrl needs a RecurrentNetwork, got Network, for which there are backprop"),
+    "h0": (NET, DATA, "bptt", {"h0": np.zeros((3, H))}, "h0 cannot be an option.*learn_h0.*call bptt.gradient"),
+    "reset": (NET, DATA, "rtrl", {"reset": np.zeros((T, 3), bool)}, "reset cannot be an option.*call rtrl.gradient"),
+    "carry": (NET, DATA, "rtrl", {"carry": None}, "carry cannot be an option.*call rtrl.gradient"),
+    "carry of bptt": (NET, DATA, "bptt", {"carry": None}, "bptt.gradient has no option carry: it takes none"),
+    "steps": (NET, DATA, "tbptt", {}, "bptt.truncated needs the option steps"),
+    "steps of bptt": (NET, DATA, "bptt", {"steps": 2}, "bptt.gradient has no option steps"),
+    "inference": (NET, DATA, "rtrl", {"inference_steps": 2}, "rtrl.gradient has no option inference_steps: it takes influence, block"),
+    "validation": (NET, DATA, "bptt", {"validation": PAIR}, "validation must be Sequences"),
+    "validation of a plain net": (PLAIN, PAIR, "epc", {"validation": DATA}, r"validation must be a pair \(x, y\)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISFITS)
+def test_what_does_not_fit_is_refused_before_any_work(case, monkeypatch):
+    """Rule, network, data: all in time or none; the message names what fits."""
+    net, data, rule, options, message = MISFITS[case]
+    monkeypatch.setattr(pc.SGD, "step", lambda *_: pytest.fail("a weight moved"))
+    with pytest.raises(TypeError, match=message):
+        pc.fit(net, net.init(seed=0), data, rule=rule, **QUICK, **options)
+
+
+BAD = {
+    "width": (Sequences(INPUTS[:, :, :1], TARGETS), ValueError, r"inputs must have shape \(T, B, 2\), time first; got \(5, 7, 1\)"),
+    "nan": (Sequences(np.where(INPUTS > 1, np.nan, INPUTS), TARGETS), ValueError, "inputs must be finite"),
+    "integers": (Sequences(TARGETS, TARGETS), TypeError, "inputs must"),
+    "labels": (Sequences(INPUTS, TARGETS + O), ValueError, "labels"),
+    "lengths": (Sequences(INPUTS, TARGETS[:-1]), ValueError, "must agree in T and B"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_sequences_are_refused_before_any_work(case):
+    """By fit and by evaluate, with the name of the argument."""
+    data, kind, message = BAD[case]
+    with pytest.raises(kind, match=f"data: .*{message}"):
+        pc.fit(NET, PARAMS, data, rule=lambda *_: pytest.fail("work began"), **QUICK)
+    with pytest.raises(kind, match=f"data: .*{message}"):
+        pc.evaluate(NET, PARAMS, data)
+    with pytest.raises(TypeError, match=r"data must be Sequences"):
+        pc.evaluate(NET, PARAMS, PAIR)
+    with pytest.raises(TypeError, match=r"data must be a pair"):
+        pc.evaluate(PLAIN, PLAIN.init(seed=0), data)
