@@ -59,8 +59,6 @@ def as_batches(name, net, params, data) -> Batches:
         )
     if not hasattr(data, "inputs") and (not isinstance(data, list | tuple) or len(data) != 2):
         raise TypeError(f"{name} must be a pair (x, y) or Sequences, got {type(data).__name__}")
-    if getattr(net, "recurrent", False) and not hasattr(data, "inputs"):
-        raise TypeError(f"{name} of a RecurrentNetwork must be Sequences, got a pair")
     try:
         if hasattr(data, "inputs"):
             return _sequences(net, params, data)
@@ -91,7 +89,7 @@ def _sequences(net, params, data):
     _, tests = prepare_labels(net, params, *(a.reshape(T * N, *a.shape[2:]) for a in (inputs, targets)))
     check_values(tests)
     if getattr(net, "recurrent", False):
-        prepare_sequences(net, params, inputs, None, None, None, None)
+        prepare_sequences(net, params, inputs, None, None, None, None, forward=True)
     inputs = cast(inputs, real) if inputs.dtype.kind in "fc" else inputs
     if mask is None:
         return Batches((inputs, targets), 1, np.full(N, T))
