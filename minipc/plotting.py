@@ -5,6 +5,7 @@ The only room that imports matplotlib, and only when a function is called. Every
 """
 
 import itertools
+import textwrap
 
 import numpy as np
 
@@ -182,9 +183,10 @@ def error_maps(maps, title):
 @_styled
 def proof_table(rows, title):
     """Worst error of every claim, its tolerance, and what the negative control gave, on one logarithmic axis."""
-    figure = _figure(figsize=(13, 2 + 0.28 * len(rows)))
+    figure = _figure(figsize=(14, 2 + 0.36 * len(rows)))
     axes = figure.subplots()
     floor, top = 1e-17, 10.0
+    labels = [f"{textwrap.fill(row['claim'], 66)}   {row['id']}" for row in rows]
     for i, row in enumerate(rows):
         tolerance = max(row["tolerance"], floor)
         axes.plot([floor, tolerance], [i, i], color="0.88", lw=11, solid_capstyle="butt", zorder=1)
@@ -193,11 +195,11 @@ def proof_table(rows, title):
         axes.plot(np.clip(row["control"], floor, top), i, "x", color=COLOURS[2], ms=11, mew=3, zorder=3)
     axes.set_xscale("log")
     axes.axvline(1e-3, color=COLOURS[2], ls=":", lw=2)
-    axes.set_yticks(range(len(rows)), [f"{row['claim']}   {row['id']}" for row in rows], fontsize=11.5)
-    axes.invert_yaxis()
-    axes.set(
-        xlim=(floor / 3, 3 * top), xlabel="relative error (0 is drawn at $10^{-17}$, more than 10 at 10)"
-    )
+    axes.set_yticks(range(len(rows)), labels, fontsize=11)
+    axes.set_xticks([1e-16, 1e-12, 1e-8, 1e-4, 1])
+    axes.minorticks_off()
+    axes.set(xlim=(floor / 3, 3 * top), ylim=(len(rows), -1))
+    axes.set_xlabel("relative error\n(0 is drawn at $10^{-17}$, more than 10 at 10)")
     axes.set_title(title, loc="right")
     handles = [
         axes.plot([], [], "o", color=COLOURS[1], ms=11, label="worst error")[0],
