@@ -32,7 +32,7 @@ TRAVEL = {  # label: rule, its options
     "ePC, steps of 0.1": (epc, {"inference_steps": 16, "step_size": 0.1}),
 }
 SHOWN = (1, 5, 10, 15, 19)
-COPIED, DELAY, UNITS, RECALL_EPOCHS = 2, 10, 24, 12
+COPIED, DELAY, UNITS, RECALL_EPOCHS = 2, 6, 16, 15
 RECALL = {  # label: rule, its options
     "BPTT": (bptt.gradient, {}),
     "RTRL, step by step": (rtrl.gradient, {"influence": "exact"}),

@@ -93,7 +93,6 @@ def test_the_tour_prints_what_it_writes(tmp_path, monkeypatch, capsys):
     """A short tour: four figures, and every number of the tables in the JSON file."""
     monkeypatch.setattr(tour, "EPOCHS", 5)
     monkeypatch.setattr(tour, "SEEDS", (0,))
-    monkeypatch.setattr(tour, "RECALL_EPOCHS", 8)
     assert __main__.main(["tour", "--out", str(tmp_path / "new"), "--json", str(tmp_path / "t.json")]) == 0
     result, printed = json.loads((tmp_path / "t.json").read_text()), capsys.readouterr().out
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
@@ -115,7 +114,7 @@ def test_the_tour_prints_what_it_writes(tmp_path, monkeypatch, capsys):
     assert through_time["gradient_difference"] == 0
     assert 0 < forward["gradient_difference"] < 1e-12 < 0.1 < forgetful["gradient_difference"]
     curves = [run["accuracy"][0] for run in result["recall"]["runs"].values()]
-    assert [len(curve) for curve in curves] == [8, 8, 8]
+    assert [len(curve) for curve in curves] == [15, 15, 15]
     for row, curve in zip(result["recall"]["table"], curves, strict=True):
         assert row["accuracy"] == row["accuracy_worst"] == row["accuracy_best"] == 100 * curve[-1]
         assert f"{row['accuracy']:.1f} [" in printed
