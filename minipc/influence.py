@@ -29,7 +29,7 @@ P counts the parameters of the cell and of what stands below it.
 
 from .arguments import check_count, check_word
 from .backend import array_module
-from .blocks import Dense
+from .blocks import Dense, Embedding
 from .cells import GatedCell
 from .diagonal import times_input
 from .recurrent import is_cell
@@ -294,6 +294,11 @@ def _pull_rows(block, p, x, v, input=True):
         )
         parts = [W.reshape(B, rows, -1), back.sum(axis=0)] if block.bias else [W.reshape(B, rows, -1)]
         return down.reshape(T, B, rows, -1), xp.concatenate(parts, axis=-1)
+    if isinstance(block, Embedding) and x.ndim == 2:  # one index a step: into its row
+        grads, lanes = xp.zeros((B, block.vocabulary, rows, block.width), v.dtype), xp.arange(B)
+        for t in range(T):
+            grads[lanes, x[t]] += v[t]  # (EMB.2)
+        return None, grads.transpose(0, 2, 1, 3).reshape(B, rows, -1)
     flat = x.reshape(T * B, *x.shape[2:])
     shape = block.forward(p, flat[:1])[0].shape[1:]
     down, grads = None, xp.zeros((B, rows, sum(_size(s) for s in block.shapes.values())), v.dtype)

@@ -148,4 +148,4 @@ def test_mixtures_of_places_are_refused(fake_device, tmp_path):
     with pytest.raises(TypeError, match="mask is a numpy array but the parameters are cupy arrays"):
         fit(Steps(), to_device(PARAMS), data)
     with pytest.raises(TypeError, match="data: x is a numpy array but the parameters are cupy arrays"):
-        fit(NET, to_device(PARAMS), (X, Y))
+        fit(NET, to_device(PARAMS), (X, Y), rule="backprop")
