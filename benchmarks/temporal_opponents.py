@@ -1,273 +1,419 @@
-"""BPTT and exact RTRL in JAX and PyTorch, written as their users would: the opponents of temporal.py.
+"""Exact RTRL and BPTT in JAX and PyTorch, written as their users would: the opponents of temporal.py.
 
-``jax_programs(problem)`` and ``torch_programs(problem)`` give ``{program: {"BPTT": ..., "RTRL": ...}}`` for the tanh
-RNN, ``lru_jax`` and ``lru_torch`` the same for the LRU. A call computes the parameter gradient of a batch of sequences
-and waits for it; RTRL also returns the influence at the end, as a stream needs it.
+``jax_programs()`` and ``torch_programs()`` give (put, programs). ``put`` makes the library's arrays of NumPy's;
+``programs[name][rule, cell]`` is ``f(params, u, y, carry) -> (gradients like params, carry)``, a call on (T, B, m)
+inputs that waits for its result. A carry is (state, influence) at the end of a stretch, None before the first one;
+BPTT takes none and gives none.
 
-RTRL by hand is the step with one product for each sample, M <- (D W) M, and the immediate term added on the diagonal.
-Gradients are tuples of tuples, in the order of minipc's parameters.
+RNN: a tanh RNN in post form below a linear readout, (RNN.1), (RNN.6). Influence step by step, (RTRL.1), by products of
+matrices, and the immediate term (RNN.5). LRU: traces (LRU.6), with gam and the factors that do not change left to the
+end. Squared error, sums over time and batch. Of several forms of a program the fastest stands here.
 """
 
 
-def jax_programs(params, u, y):
-    """JAX, jit, ``lax.scan``: derivatives by hand, and BPTT by ``jax.grad``."""
+def jax_programs():
+    """JAX, jit of the whole stretch, ``lax.scan``: derivatives by hand, and by autodiff."""
     import jax
     import jax.numpy as jnp
 
-    theta = jax.tree.map(jnp.asarray, params)
-    u, y = jnp.asarray(u), jnp.asarray(y)
-    (_, B, m), n = u.shape, params[0]["b"].size
-    n_z, unit = n + m + 1, jnp.arange(n)
+    # ------------------------------------------------------------------ RNN
+    def readout(p, h):
+        return h @ p["W"].T + p["b"]
 
-    def states(theta, u):
-        p = theta[0]
+    def forward(p, h0, u):
+        """States (T, B, n); the inputs' share in one product."""
+        a_u, W = u @ p["U"].T + p["b"], p["W"].T
 
-        def step(h, x):
-            h = jnp.tanh(h @ p["W"].T + x)
+        def step(h, a):
+            h = jnp.tanh(h @ W + a)
             return h, h
 
-        return jax.lax.scan(step, jnp.zeros((B, n), u.dtype), u @ p["U"].T + p["b"])[1]
+        return jax.lax.scan(step, h0, a_u)[1]
 
-    def loss(theta, u, y):
-        out = states(theta, u) @ theta[1]["W"].T + theta[1]["b"]
-        return 0.5 * jnp.sum((out - y) ** 2)
-
-    def readout(theta, h, dy):
-        return {"W": jnp.einsum("tbo,tbn->on", dy, h), "b": dy.sum((0, 1))}
-
-    def bptt(theta, u, y):
-        W, h = theta[0]["W"], states(theta, u)
-        dy = h @ theta[1]["W"].T + theta[1]["b"] - y
-        q, D = dy @ theta[1]["W"], 1 - h * h
-
-        def back(v, qD):
-            w = qD[1] * (v + qD[0])
-            return w @ W, w
-
-        _, w = jax.lax.scan(back, jnp.zeros((B, n), u.dtype), (q, D), reverse=True)
-        before = jnp.concatenate([jnp.zeros((1, B, n), u.dtype), h[:-1]])
-        own = {
-            "W": jnp.einsum("tbi,tbj->ij", w, before),
-            "U": jnp.einsum("tbi,tbj->ij", w, u),
-            "b": w.sum((0, 1)),
-        }
-        return [own, readout(theta, h, dy)]
-
-    def rtrl(theta, u, y):
-        p, V = theta
-        one = jnp.ones((B, 1), u.dtype)
-
-        def step(state, now):
-            (h, M, g), (u, y) = state, now
-            z = jnp.concatenate([h, u, one], axis=1)
-            h = jnp.tanh(h @ p["W"].T + u @ p["U"].T + p["b"])
-            D = 1 - h * h
-            M = jax.lax.batch_matmul(D[:, :, None] * p["W"], M.reshape(B, n, n * n_z))
-            M = M.reshape(B, n, n, n_z).at[:, unit, unit].add(D[:, :, None] * z[:, None])
-            dy = h @ V["W"].T + V["b"] - y
-            g = g + (dy @ V["W"]).reshape(-1) @ M.reshape(B * n, n * n_z)
-            return (h, M, g), (h, dy)
-
-        start = (jnp.zeros((B, n), u.dtype), jnp.zeros((B, n, n, n_z), u.dtype), jnp.zeros(n * n_z, u.dtype))
-        (_, M, g), (h, dy) = jax.lax.scan(step, start, (u, y))
-        g = g.reshape(n, n_z)
-        return [{"W": g[:, :n], "U": g[:, n:-1], "b": g[:, -1]}, readout(theta, h, dy)], M
-
-    def timed(function):
-        jitted = jax.jit(function)
-        return lambda: jax.block_until_ready(jitted(theta, u, y))
-
-    return {
-        "jax hand": {"BPTT": timed(bptt), "RTRL": timed(rtrl)},
-        "jax autodiff": {"BPTT": timed(jax.grad(loss))},
-    }
-
-
-def torch_programs(params, u, y):
-    """PyTorch, eager: by hand without a graph, in place where it can be; BPTT by autograd, of its own RNN, too."""
-    import torch
-
-    p, V = ({k: torch.tensor(v) for k, v in q.items()} for q in params)
-    u, y = torch.tensor(u), torch.tensor(y)
-    (T, B, m), n = u.shape, params[0]["b"].size
-    n_z, unit = n + m + 1, torch.arange(n)
-
-    def forward():
-        a, h, states = u @ p["U"].T + p["b"], torch.zeros(B, n), []
-        for t in range(T):
-            h = torch.tanh(torch.addmm(a[t], h, p["W"].T))
-            states.append(h)
-        return torch.stack(states)
-
-    def readout(h, dy):
+    def readout_gradient(p, h, y):
+        """Credit q (T, B, n) of every state and the readout's gradient, of all steps at once."""
+        dy = readout(p, h) - y
         flat = dy.reshape(-1, dy.shape[-1])
-        return {"W": flat.T @ h.reshape(-1, n), "b": flat.sum(0)}
+        return dy @ p["W"], {"W": flat.T @ h.reshape(len(flat), -1), "b": flat.sum(0)}
 
-    @torch.no_grad()
-    def bptt():
-        h = forward()
-        dy = h @ V["W"].T + V["b"] - y
-        q, D, w, v = dy @ V["W"], 1 - h * h, torch.empty(T, B, n), torch.zeros(B, n)
-        for t in range(T - 1, -1, -1):
-            torch.mul(D[t], v.add_(q[t]), out=w[t])
-            torch.mm(w[t], p["W"], out=v)
-        flat = w.reshape(-1, n)
-        before = torch.cat([torch.zeros(1, B, n), h[:-1]]).reshape(-1, n)
-        own = {"W": flat.T @ before, "U": flat.T @ u.reshape(-1, m), "b": flat.sum(0)}
-        return [own, readout(h, dy)]
+    def regressors(h0, h, u):
+        before = jnp.concatenate([h0[None], h[:-1]])
+        return jnp.concatenate([before, u, jnp.ones_like(u[..., :1])], axis=-1)
 
-    @torch.no_grad()
-    def rtrl():
-        h, M, new = torch.zeros(B, n), torch.zeros(B, n, n * n_z), torch.empty(B, n, n * n_z)
-        g, one, states, errors = torch.zeros(n * n_z), torch.ones(B, 1), [], []
-        for t in range(T):
-            z = torch.cat([h, u[t], one], 1)
-            h = torch.tanh(h @ p["W"].T + u[t] @ p["U"].T + p["b"])
-            D = 1 - h * h
-            torch.bmm(D[:, :, None] * p["W"], M, out=new)
-            new.view(B, n, n, n_z)[:, unit, unit] += D[:, :, None] * z[:, None]
-            M, new = new, M
-            dy = h @ V["W"].T + V["b"] - y[t]
-            g.addmv_(M.view(B * n, -1).T, (dy @ V["W"]).reshape(-1))
-            states.append(h)
-            errors.append(dy)
-        g = g.view(n, n_z)
-        own = {"W": g[:, :n], "U": g[:, n:-1], "b": g[:, -1]}
-        return [own, readout(torch.stack(states), torch.stack(errors))], M
+    def split(g, n):
+        return {"W": g[:, :n], "U": g[:, n:-1], "b": g[:, -1]}
 
-    def bptt_auto():
-        leaves = [*p.values(), *V.values()]
-        for v in leaves:
-            v.requires_grad_(True)
-        out = forward() @ V["W"].T + V["b"]
-        grads = torch.autograd.grad(0.5 * ((out - y) ** 2).sum(), leaves)
-        for v in leaves:
-            v.requires_grad_(False)
-        return [dict(zip(p, grads, strict=False)), dict(zip(V, grads[3:], strict=False))]
+    def rnn_zero(params, u):
+        (n, m), B = params[0]["U"].shape, u.shape[1]
+        return jnp.zeros((B, n), u.dtype), jnp.zeros((n, B, n, n + m + 1), u.dtype)
 
-    return {"torch hand": {"BPTT": bptt, "RTRL": rtrl}, "torch autograd": {"BPTT": bptt_auto}}
+    def rnn_zero_auto(params, u):
+        (n, m), B = params[0]["U"].shape, u.shape[1]
+        return jnp.zeros((B, n), u.dtype), jnp.zeros((B, n, n * (n + m + 1)), u.dtype)
 
-
-def lru_jax(params, u, y):
-    """The LRU in JAX: BPTT by ``jax.grad``, and exact RTRL by complex traces, step by step."""
-    import jax
-    import jax.numpy as jnp
-
-    theta = jax.tree.map(jnp.asarray, params)
-    u, y = jnp.asarray(u), jnp.asarray(y)
-    (n, d), B = params[0]["B_re"].shape, u.shape[1]
-
-    def modes(p):
-        return jnp.exp(-jnp.exp(p["nu"]) + 1j * jnp.exp(p["th"])), jnp.exp(p["lg"])
-
-    def loss(theta, u, y):
-        (p,) = theta
-        zeta, gam = modes(p)
-
-        def step(h, x):
-            h = zeta * h + x
-            return h, h
-
-        driven = gam * (u @ p["B_re"].T + 1j * (u @ p["B_im"].T))
-        h = jax.lax.scan(step, jnp.zeros((B, n), "F"), driven)[1]
-        out = h.real @ p["C_re"].T - h.imag @ p["C_im"].T + u @ p["D"].T
-        return 0.5 * jnp.sum((out - y) ** 2)
-
-    def rtrl(theta, u, y):
-        (p,) = theta
-        zeta, gam = modes(p)
+    def rnn_exact_hand(params, u, y, carry):
+        cell, (h0, M) = params[0], carry  # M (n, B, n, n_z): one product for the whole batch
+        h = forward(cell, h0, u)
+        q, out = readout_gradient(params[1], h, y)
+        z, D, n, unit = regressors(h0, h, u), 1 - h * h, len(M), jnp.eye(len(M), dtype=u.dtype)
 
         def step(state, now):
-            (h, ez, eg, EB, gz, gg, gB, gC, gD), (u, y) = state, now
-            Bu = u @ p["B_re"].T + 1j * (u @ p["B_im"].T)
-            ez, eg, EB = zeta * ez + h, zeta * eg + Bu, zeta[:, None] * EB + u[:, None]
-            h = zeta * h + gam * Bu
-            dy = h.real @ p["C_re"].T - h.imag @ p["C_im"].T + u @ p["D"].T - y
-            q = dy @ p["C_re"] + 1j * (dy @ p["C_im"])
-            gz, gg = gz + (q * ez).sum(0), gg + (q * eg).sum(0)
-            gB = gB + jnp.einsum("bn,bnd->nd", q, EB)
-            return (h, ez, eg, EB, gz, gg, gB, gC + dy.T @ h, gD + dy.T @ u), None
+            M, g = state
+            z, D, q = now
+            own = unit[:, None, :, None] * (D[:, :, None] * z[:, None, :])  # fused with the next line
+            M = D.T[:, :, None, None] * (cell["W"] @ M.reshape(n, -1)).reshape(M.shape) + own
+            return (M, g + q.T.reshape(-1) @ M.reshape(q.size, -1)), None
 
-        zero = [jnp.zeros(s, "F") for s in ((B, n), (B, n), (B, n), (B, n, d), n, n, (n, d))]
-        zero += [jnp.zeros((y.shape[2], n), "F"), jnp.zeros((y.shape[2], d), "f")]
-        (_, ez, eg, EB, gz, gg, gB, gC, gD), _ = jax.lax.scan(step, tuple(zero), (u, y))
-        rate = jnp.exp(p["nu"])
-        grads = {
-            "nu": (gz * (-rate * zeta)).real,
-            "th": (gz * (1j * jnp.exp(p["th"]) * zeta)).real,
-            "lg": gam * gg.real,
-            "B_re": gam[:, None] * gB.real,
-            "B_im": -gam[:, None] * gB.imag,
-            "C_re": gC.real,
-            "C_im": -gC.imag,
-            "D": gD,
+        (M, g), _ = jax.lax.scan(step, (M, jnp.zeros(M[0, 0].size, u.dtype)), (z, D, q))
+        return [split(g.reshape(n, -1), n), out], (h[-1], M)
+
+    def rnn_step(p, h, u):
+        return jnp.tanh(p["W"] @ h + p["U"] @ u + p["b"])
+
+    def rnn_exact_auto(params, u, y, carry):
+        cell, n = params[0], params[0]["W"].shape[0]
+        jacobians = jax.vmap(jax.jacrev(rnn_step, argnums=(0, 1)), (None, 0, 0))
+        names = ("W", "U", "b")
+
+        def loss(p, h, y):
+            return 0.5 * jnp.sum((readout(p, h) - y) ** 2)
+
+        def step(state, now):
+            h, M, g, out = state
+            u, y = now
+            Mbar, J = jacobians(cell, h, u)
+            h = jax.vmap(rnn_step, (None, 0, 0))(cell, h, u)
+            M = J @ M + jnp.concatenate([Mbar[k].reshape(*h.shape, -1) for k in names], axis=-1)
+            d_out, q = jax.grad(loss, argnums=(0, 1))(params[1], h, y)
+            out = jax.tree.map(jnp.add, out, d_out)
+            return (h, M, g + q.reshape(-1) @ M.reshape(q.size, -1), out), None
+
+        h, M = carry
+        start = (h, M, jnp.zeros_like(M[0, 0]), jax.tree.map(jnp.zeros_like, params[1]))
+        (h, M, g, out), _ = jax.lax.scan(step, start, (u, y))
+        ends = [n * n, n * n + cell["U"].size]
+        parts = zip(names, jnp.split(g, ends), strict=True)
+        return [{k: v.reshape(cell[k].shape) for k, v in parts}, out], (h, M)
+
+    def rnn_bptt_hand(params, u, y, _):
+        cell, h0 = params[0], jnp.zeros((u.shape[1], len(params[0]["b"])), u.dtype)
+        h = forward(cell, h0, u)
+        q, out = readout_gradient(params[1], h, y)
+
+        def back(v, now):
+            q, D = now
+            w = D * (q + v)
+            return w @ cell["W"], w
+
+        _, w = jax.lax.scan(back, jnp.zeros_like(h0), (q, 1 - h * h), reverse=True)
+        z = regressors(h0, h, u)
+        g = w.reshape(-1, w.shape[-1]).T @ z.reshape(-1, z.shape[-1])
+        return [split(g, w.shape[-1]), out], None
+
+    def rnn_loss(params, u, y):
+        h = forward(params[0], jnp.zeros((u.shape[1], len(params[0]["b"])), u.dtype), u)
+        return 0.5 * jnp.sum((readout(params[1], h) - y) ** 2)
+
+    # ------------------------------------------------------------------ LRU
+    def lru_parts(p):
+        zeta = jnp.exp(-jnp.exp(p["nu"]) + 1j * jnp.exp(p["th"]))
+        return zeta, jnp.exp(p["lg"]), p["B_re"] + 1j * p["B_im"]
+
+    def lru_forward(p, h0, u):
+        """States (T, B, n) and B u, complex."""
+        zeta, gam, _ = lru_parts(p)
+        Bu = jax.lax.complex(u @ p["B_re"].T, u @ p["B_im"].T)
+
+        def step(h, v):
+            h = zeta * h + v
+            return h, h
+
+        return jax.lax.scan(step, h0, gam * Bu)[1], Bu
+
+    def lru_output(p, h, u):
+        return h.real @ p["C_re"].T - h.imag @ p["C_im"].T + u @ p["D"].T
+
+    def lru_credit(p, h, u, y):
+        """q (T, B, n) (LRU.5) and the gradients of C and D."""
+        dy = lru_output(p, h, u) - y
+        flat, h = dy.reshape(-1, dy.shape[-1]), h.reshape(-1, h.shape[-1])
+        own = {"C_re": flat.T @ h.real, "C_im": -flat.T @ h.imag, "D": flat.T @ u.reshape(len(flat), -1)}
+        return jax.lax.complex(dy @ p["C_re"], dy @ p["C_im"]), own
+
+    def lru_gradients(p, c_zeta, c_gam, c_B):
+        """From sums of q times trace to the parameters, (LRU.7), (LRU.8)."""
+        zeta, gam, _ = lru_parts(p)
+        return {
+            "nu": (c_zeta * (-jnp.exp(p["nu"]) * zeta)).real,
+            "th": (c_zeta * (1j * jnp.exp(p["th"]) * zeta)).real,
+            "lg": gam * c_gam.real,
+            "B_re": gam[:, None] * c_B.real,
+            "B_im": -gam[:, None] * c_B.imag,
         }
-        return [grads], (ez, eg, EB)
 
-    def timed(function):
+    def lru_zero(params, u):
+        (n, m), B = params[0]["B_re"].shape, u.shape[1]
+        v = jnp.zeros((B, n), jnp.complex64)
+        return v, (v, v, jnp.zeros((n, B, m), jnp.float32), jnp.zeros((n, B, m), jnp.float32))
+
+    def lru_exact_hand(params, u, y, carry):
+        p, (h0, traces) = params[0], carry
+        zeta, _, _ = lru_parts(p)
+        a, b = zeta.real[:, None, None], zeta.imag[:, None, None]
+        h, Bu = lru_forward(p, h0, u)
+        q, own = lru_credit(p, h, u, y)
+        before = jnp.concatenate([h0[None], h[:-1]])
+
+        def step(state, now):
+            (ez, eg, E, F), (c_z, c_g, c_E, c_F) = state
+            before, Bu, u, q = now
+            ez, eg = zeta * ez + before, zeta * eg + Bu
+            E, F = a * E - b * F + u, a * F + b * E  # real and imaginary part apart: the fastest of six forms
+            both = jnp.stack([q.real.T, q.imag.T], axis=1)  # (n, 2, B)
+            sums = c_z + (q * ez).sum(0), c_g + (q * eg).sum(0), c_E + both @ E, c_F + both @ F
+            return ((ez, eg, E, F), sums), None
+
+        c, c_B = jnp.zeros_like(zeta), jnp.zeros((*p["B_re"].shape[:1], 2, u.shape[-1]), u.dtype)
+        (traces, (c_z, c_g, E, F)), _ = jax.lax.scan(step, (traces, (c, c, c_B, c_B)), (before, Bu, u, q))
+        c_B = jax.lax.complex(E[:, 0] - F[:, 1], F[:, 0] + E[:, 1])
+        return [lru_gradients(p, c_z, c_g, c_B) | own], (h[-1], traces)
+
+    def lru_bptt_hand(params, u, y, _):
+        p = params[0]
+        zeta, _, _ = lru_parts(p)
+        h0 = jnp.zeros((u.shape[1], len(zeta)), zeta.dtype)
+        h, Bu = lru_forward(p, h0, u)
+        q, own = lru_credit(p, h, u, y)
+
+        def back(v, q):
+            v = zeta * v + q
+            return v, v
+
+        _, v = jax.lax.scan(back, h0, q, reverse=True)
+        before = jnp.concatenate([h0[None], h[:-1]])
+        flat, rows = u.reshape(-1, u.shape[-1]), v.reshape(-1, v.shape[-1]).T
+        c_B = jax.lax.complex(rows.real @ flat, rows.imag @ flat)
+        return [lru_gradients(p, (v * before).sum((0, 1)), (v * Bu).sum((0, 1)), c_B) | own], None
+
+    def lru_loss(params, u, y):
+        p = params[0]
+        h, _ = lru_forward(p, jnp.zeros((u.shape[1], len(p["nu"])), jnp.complex64), u)
+        return 0.5 * jnp.sum((lru_output(p, h, u) - y) ** 2)
+
+    # ------------------------------------------------------------------ as functions that wait
+    def timed(function, zero=None):
         jitted = jax.jit(function)
-        return lambda: jax.block_until_ready(jitted(theta, u, y))
 
-    return {"jax hand": {"RTRL": timed(rtrl)}, "jax autodiff": {"BPTT": timed(jax.grad(loss))}}
+        def call(params, u, y, carry=None):
+            carry = zero(params, u) if zero and carry is None else carry
+            return jax.block_until_ready(jitted(params, u, y, carry))
+
+        return call
+
+    def derivative(loss):
+        return timed(lambda params, u, y, _: (jax.grad(loss)(params, u, y), None))
+
+    hand = {("RTRL", "RNN"): timed(rnn_exact_hand, rnn_zero), ("BPTT", "RNN"): timed(rnn_bptt_hand)}
+    hand |= {("RTRL", "LRU"): timed(lru_exact_hand, lru_zero), ("BPTT", "LRU"): timed(lru_bptt_hand)}
+    auto = {("RTRL", "RNN"): timed(rnn_exact_auto, rnn_zero_auto), ("BPTT", "RNN"): derivative(rnn_loss)}
+    auto |= {("BPTT", "LRU"): derivative(lru_loss)}
+    return lambda tree: jax.tree.map(jnp.asarray, tree), {"jax hand": hand, "jax autodiff": auto}
 
 
-def lru_torch(params, u, y):
-    """The LRU in PyTorch: BPTT by autograd, and exact RTRL by complex traces in place, step by step."""
+def torch_programs():
+    """PyTorch, eager: derivatives by hand in place, and by autograd; its own RNN module where it has one."""
     import torch
 
-    p = {k: torch.tensor(v) for k, v in params[0].items()}
-    u, y = torch.tensor(u), torch.tensor(y)
-    (n, d), (T, B) = p["B_re"].shape, u.shape[:2]
-
-    def modes():
-        return torch.exp(torch.complex(-torch.exp(p["nu"]), torch.exp(p["th"]))), torch.exp(p["lg"])
-
-    def bptt_auto():
-        for v in p.values():
-            v.requires_grad_(True)
-        zeta, gam = modes()
-        driven = gam * torch.complex(u @ p["B_re"].T, u @ p["B_im"].T)
-        h, states = torch.zeros(B, n, dtype=torch.complex64), []
+    # ------------------------------------------------------------------ RNN
+    def forward(p, h, u):
+        """States (T + 1, B, n) with the first one."""
+        T, B, m = u.shape
+        a = torch.addmm(p["b"], u.reshape(T * B, m), p["U"].T).reshape(T, B, -1)
+        states, W = torch.cat([h[None], a]), p["W"].T
         for t in range(T):
-            h = zeta * h + driven[t]
-            states.append(h)
-        h = torch.stack(states)
-        out = h.real @ p["C_re"].T - h.imag @ p["C_im"].T + u @ p["D"].T
-        grads = torch.autograd.grad(0.5 * ((out - y) ** 2).sum(), list(p.values()))
-        for v in p.values():
-            v.requires_grad_(False)
-        return [dict(zip(p, grads, strict=True))]
+            torch.addmm(states[t + 1], states[t], W, out=states[t + 1]).tanh_()
+        return states
+
+    def readout_gradient(p, h, y):
+        """Credit q (T, B, n) of every state and the readout's gradient, of all steps at once."""
+        h, y = h.reshape(-1, h.shape[-1]), y.reshape(-1, y.shape[-1])
+        dy = torch.addmm(p["b"], h, p["W"].T).sub_(y)
+        return dy @ p["W"], {"W": dy.T @ h, "b": dy.sum(0)}
+
+    def split(g, n):
+        return {"W": g[:, :n], "U": g[:, n:-1], "b": g[:, -1]}
 
     @torch.no_grad()
-    def rtrl():
-        zeta, gam = modes()
-        complex64 = {"dtype": torch.complex64}
-        h, ez, eg = (torch.zeros(B, n, **complex64) for _ in range(3))
-        EB, gB = torch.zeros(B, n, d, **complex64), torch.zeros(n, d, **complex64)
-        gz, gg, gC = torch.zeros(n, **complex64), torch.zeros(n, **complex64), 0
-        gD, Bu_all = 0, torch.complex(u @ p["B_re"].T, u @ p["B_im"].T)
+    def rnn_exact_hand(params, u, y, carry=None):
+        (cell, readout), (T, B, _) = params, u.shape
+        n, m = cell["U"].shape
+        n_z = n + m + 1
+        if carry is None:
+            carry = torch.zeros(B, n), torch.zeros(B, n, n * n_z)
+        h0, M = carry
+        states = forward(cell, h0, u)
+        h = states[1:]
+        q, out = readout_gradient(readout, h, y)
+        z = torch.cat([states[:-1], u, torch.ones(T, B, 1)], dim=2)
+        J = (1 - h * h)[..., None] * cell["W"]
+        own, q = (1 - h * h)[..., None] * z[:, :, None], q.reshape(T, 1, B * n)
+        g, buffers = torch.zeros(1, n * n_z), (torch.empty_like(M), torch.empty_like(M))
         for t in range(T):
-            ez.mul_(zeta).add_(h)
-            eg.mul_(zeta).add_(Bu_all[t])
-            EB.mul_(zeta[:, None]).add_(u[t][:, None])
-            h = zeta * h + gam * Bu_all[t]
-            dy = h.real @ p["C_re"].T - h.imag @ p["C_im"].T + u[t] @ p["D"].T - y[t]
-            q = torch.complex(dy @ p["C_re"], dy @ p["C_im"])
-            gz += (q * ez).sum(0)
-            gg += (q * eg).sum(0)
-            gB += torch.bmm(q.T[:, None], EB.transpose(0, 1))[:, 0]
-            gC, gD = gC + dy.T.to(torch.complex64) @ h, gD + dy.T @ u[t]
-        rate = torch.exp(p["nu"])
-        grads = {
-            "nu": (gz * (-rate * zeta)).real,
-            "th": (gz * (1j * torch.exp(p["th"]) * zeta)).real,
-            "lg": gam * gg.real,
-            "B_re": gam[:, None] * gB.real,
-            "B_im": -gam[:, None] * gB.imag,
-            "C_re": gC.real,
-            "C_im": -gC.imag,
-            "D": gD,
-        }
-        return [grads], (ez, eg, EB)
+            new = buffers[t % 2]  # the given one is not written to
+            torch.bmm(J[t], M, out=new)
+            new.view(B, n * n, n_z)[:, :: n + 1] += own[t]
+            M = new
+            g.addmm_(q[t], M.view(B * n, -1))
+        return [split(g.view(n, n_z), n), out], (h[-1], M)
 
-    return {"torch hand": {"RTRL": rtrl}, "torch autograd": {"BPTT": bptt_auto}}
+    def rnn_step(W, U, b, h, u):
+        return torch.tanh(W @ h + U @ u + b)
+
+    jacobians = torch.func.vmap(torch.func.jacrev(rnn_step, argnums=(0, 1, 2, 3)), (None, None, None, 0, 0))
+
+    def rnn_exact_auto(params, u, y, carry=None):
+        (cell, readout), (T, B, _) = params, u.shape
+        n, m = cell["U"].shape
+        if carry is None:
+            carry = torch.zeros(B, n), torch.zeros(B, n, n * (n + m + 1))
+        (h, M), g = carry, torch.zeros(n * (n + m + 1))
+        leaves = [v.detach().requires_grad_(True) for v in (readout["W"], readout["b"])]
+        out = [torch.zeros_like(v) for v in leaves]
+        for t in range(T):
+            with torch.no_grad():
+                *Mbar, J = jacobians(cell["W"], cell["U"], cell["b"], h, u[t])
+                h = torch.tanh(h @ cell["W"].T + u[t] @ cell["U"].T + cell["b"])
+                M = torch.baddbmm(torch.cat([v.reshape(B, n, -1) for v in Mbar], dim=2), J, M)
+            h = h.requires_grad_(True)
+            loss = 0.5 * ((torch.addmm(leaves[1], h, leaves[0].T) - y[t]) ** 2).sum()
+            q, *d_out = torch.autograd.grad(loss, [h, *leaves])
+            g += q.reshape(-1) @ M.view(B * n, -1)
+            out = [a.add_(b) for a, b in zip(out, d_out, strict=True)]
+            h = h.detach()
+        parts = zip(("W", "U", "b"), g.split([n * n, n * m, n]), strict=True)
+        return [{k: v.view(cell[k].shape) for k, v in parts}, {"W": out[0], "b": out[1]}], (h, M)
+
+    @torch.no_grad()
+    def rnn_bptt_hand(params, u, y, carry=None):
+        (cell, readout), (T, B, _) = params, u.shape
+        n = len(cell["b"])
+        states = forward(cell, torch.zeros(B, n), u)
+        h = states[1:]
+        q, out = readout_gradient(readout, h, y)
+        w, D = q.reshape(T, B, n), 1 - h * h
+        w[-1] *= D[-1]
+        for t in range(T - 2, -1, -1):
+            torch.addmm(w[t], w[t + 1], cell["W"], out=w[t]).mul_(D[t])
+        z = torch.cat([states[:-1], u, torch.ones(T, B, 1)], dim=2)
+        return [split(w.view(T * B, n).T @ z.view(T * B, -1), n), out], None
+
+    modules = {}
+
+    def rnn_bptt_auto(params, u, y, carry=None):
+        cell, readout = params
+        n, m = cell["U"].shape
+        if (n, m) not in modules:  # torch.nn.RNN: its loop over time is in C++
+            modules[n, m] = torch.nn.RNN(m, n), torch.nn.Linear(n, len(readout["b"]))
+        rnn, linear = modules[n, m]
+        given = (cell["U"], cell["W"], cell["b"], torch.zeros(n), readout["W"], readout["b"])
+        leaves = [*rnn.parameters(), *linear.parameters()]
+        with torch.no_grad():
+            for leaf, value in zip(leaves, given, strict=True):
+                leaf.copy_(value)
+        leaves[3].requires_grad_(False)  # it has two biases
+        h, _ = rnn(u)
+        loss = 0.5 * ((linear(h) - y) ** 2).sum()
+        U, W, b, V, c = torch.autograd.grad(loss, leaves[:3] + leaves[4:])
+        return [{"W": W, "U": U, "b": b}, {"W": V, "b": c}], None
+
+    # ------------------------------------------------------------------ LRU
+    def lru_parts(p):
+        zeta = torch.exp(torch.complex(-torch.exp(p["nu"]), torch.exp(p["th"])))
+        return zeta, torch.exp(p["lg"])
+
+    def lru_forward(p, h0, u):
+        """States (T + 1, B, n) with the first one, and B u, complex."""
+        zeta, gam = lru_parts(p)
+        Bu = torch.complex(u @ p["B_re"].T, u @ p["B_im"].T)
+        states = torch.cat([h0[None], gam * Bu])
+        for t in range(len(u)):
+            states[t + 1].addcmul_(zeta, states[t])
+        return states, Bu
+
+    def lru_output(p, h, u):
+        return h.real @ p["C_re"].T - h.imag @ p["C_im"].T + u @ p["D"].T
+
+    def lru_credit(p, h, u, y):
+        """q (T, B, n) (LRU.5) and the gradients of C and D."""
+        dy = lru_output(p, h, u) - y
+        flat, h = dy.reshape(-1, dy.shape[-1]), h.reshape(-1, h.shape[-1])
+        own = {"C_re": flat.T @ h.real, "C_im": -flat.T @ h.imag, "D": flat.T @ u.reshape(len(flat), -1)}
+        return torch.complex(dy @ p["C_re"], dy @ p["C_im"]), own
+
+    def lru_gradients(p, c_zeta, c_gam, c_B):
+        """From sums of q times trace to the parameters, (LRU.7), (LRU.8)."""
+        zeta, gam = lru_parts(p)
+        return {
+            "nu": (c_zeta * (-torch.exp(p["nu"]) * zeta)).real,
+            "th": (c_zeta * (1j * torch.exp(p["th"]) * zeta)).real,
+            "lg": gam * c_gam.real,
+            "B_re": gam[:, None] * c_B.real,
+            "B_im": -gam[:, None] * c_B.imag,
+        }
+
+    @torch.no_grad()
+    def lru_exact_hand(params, u, y, carry=None):
+        p, (T, B, m) = params[0], u.shape
+        zeta, _ = lru_parts(p)
+        n = len(zeta)
+        if carry is None:
+            v = torch.zeros(B, n, dtype=torch.complex64)
+            carry = v, (v, v, torch.zeros(n, B, m, dtype=torch.complex64))
+        h0, (ez, eg, E) = carry
+        ez, eg, E = ez.clone(), eg.clone(), E.clone()
+        states, Bu = lru_forward(p, h0, u)
+        q, own = lru_credit(p, states[1:], u, y)
+        c_z, c_g = torch.zeros_like(zeta), torch.zeros_like(zeta)
+        c_B, columns = torch.zeros(n, 1, m, dtype=torch.complex64), zeta[:, None, None]
+        rows = q.permute(0, 2, 1)[:, :, None].contiguous()  # (T, n, 1, B)
+        for t in range(T):
+            ez.mul_(zeta).add_(states[t])
+            eg.mul_(zeta).add_(Bu[t])
+            E.mul_(columns).add_(u[t])
+            c_z += (q[t] * ez).sum(0)
+            c_g += (q[t] * eg).sum(0)
+            c_B.baddbmm_(rows[t], E)
+        return [lru_gradients(p, c_z, c_g, c_B[:, 0]) | own], (states[-1], (ez, eg, E))
+
+    @torch.no_grad()
+    def lru_bptt_hand(params, u, y, carry=None):
+        p, (T, B, m) = params[0], u.shape
+        zeta, _ = lru_parts(p)
+        states, Bu = lru_forward(p, torch.zeros(B, len(zeta), dtype=torch.complex64), u)
+        v, own = lru_credit(p, states[1:], u, y)
+        for t in range(T - 2, -1, -1):
+            v[t].addcmul_(zeta, v[t + 1])
+        flat, rows = u.reshape(T * B, m), v.reshape(T * B, -1).T
+        c_B = torch.complex(rows.real @ flat, rows.imag @ flat)
+        return [lru_gradients(p, (v * states[:-1]).sum((0, 1)), (v * Bu).sum((0, 1)), c_B) | own], None
+
+    def lru_bptt_auto(params, u, y, carry=None):
+        p = {k: v.detach().requires_grad_(True) for k, v in params[0].items()}
+        zeta, gam = lru_parts(p)
+        steps = (gam * torch.complex(u @ p["B_re"].T, u @ p["B_im"].T)).unbind()
+        h, states = torch.zeros(u.shape[1], len(zeta), dtype=torch.complex64), []
+        for v in steps:
+            h = torch.addcmul(v, zeta, h)
+            states.append(h)
+        loss = 0.5 * ((lru_output(p, torch.stack(states), u) - y) ** 2).sum()
+        return [dict(zip(p, torch.autograd.grad(loss, list(p.values())), strict=True))], None
+
+    def put(tree):
+        if isinstance(tree, dict):
+            return {k: put(v) for k, v in tree.items()}
+        return [put(v) for v in tree] if isinstance(tree, (list, tuple)) else torch.from_numpy(tree)
+
+    hand = {("RTRL", "RNN"): rnn_exact_hand, ("BPTT", "RNN"): rnn_bptt_hand}
+    hand |= {("RTRL", "LRU"): lru_exact_hand, ("BPTT", "LRU"): lru_bptt_hand}
+    auto = {("RTRL", "RNN"): rnn_exact_auto, ("BPTT", "RNN"): rnn_bptt_auto, ("BPTT", "LRU"): lru_bptt_auto}
+    return put, {"torch hand": hand, "torch autograd": auto}
