@@ -115,7 +115,7 @@ def steps_through(net, params, h, x, reset, start):
     for block, p, h_l, start_l in zip(net.blocks, params, h, start, strict=True):
         if is_cell(block):
             after, tape = block.scan(p, h_l, x, reset, start_l)
-            x, last = block.output(p, after, x), after[-1]  # (STACK.1)
+            x, last = block.output(p, after, x), after[-1].copy()  # (STACK.1); not a view of all steps
         else:
             flat, tape = block.forward(p, x.reshape(T * B, *x.shape[2:]))
             x, last = flat.reshape(T, B, *flat.shape[1:]), None

@@ -1,5 +1,7 @@
 """The smallest sequences, and what must not matter: masks, resets, lanes, stretches, in every rule in time."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from helpers.checks import assert_differ, assert_live, assert_same
@@ -375,3 +377,25 @@ def test_a_learned_initial_state_is_the_present_one_at_a_reset():
         g = pc.rtrl.gradient(net, moved, u, y, reset=reset, influence=influence, carry=carry)
         assert np.abs(g.loss - pc.bptt.gradient(net, moved, u, y).loss).max() < 1e-15
         assert pc.check.compare(g, pc.bptt.gradient(net, moved, u, y)).worst < 1e-14
+
+
+@pytest.mark.parametrize("influence", ["exact", "hybrid"])
+def test_a_stream_keeps_no_more_arrays_the_longer_it_goes_on(influence):
+    """After 5 stretches and after 50 the same bytes, of 10 steps or of 200: nothing of the way is kept."""
+    net = pc.RecurrentNetwork([pc.RNN(3, 6), pc.LSTM(6, 4), pc.Dense(4, 2)])
+    params, rng = net.init(seed=0), np.random.default_rng(1)
+    arrays = tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)
+
+    def kept(stretches, T):
+        carry = None
+        tracemalloc.start()
+        for _ in range(stretches):
+            u, y = rng.standard_normal((T, 2, 3)), rng.standard_normal((T, 2, 2))
+            g = rtrl.gradient(net, params, u, y, influence=influence, carry=carry)
+            carry = g.carry
+        del u, y
+        traces = tracemalloc.take_snapshot().filter_traces([arrays]).traces
+        tracemalloc.stop()
+        return sum(trace.size for trace in traces)
+
+    assert kept(5, 10) == kept(50, 10) == kept(5, 200)
