@@ -11,7 +11,7 @@ r"""Influence: how the states follow the parameters through all of the past, car
 (STACK.6)  an LRU over an LRU: the same through :math:`\mathrm{Re}(C_1 \cdot)`, for each real parameter apart
 =========  ==========================================================================================
 
-One interface: ``step`` (or, in blocks, ``advance``), ``read`` (credit -> gradient), ``reset`` (lanes), ``copy``, and
+One interface: ``step`` (or, in blocks, ``advance``), ``readout`` (credit -> gradient), ``reset`` (lanes), ``copy``, and
 ``entries`` (memory, in numbers). What is zero is neither kept nor multiplied: a cell's influence has columns for the
 blocks below it and for itself, none for those above; a diagonal cell keeps of itself only each unit's own traces.
 
@@ -24,7 +24,7 @@ diagonal   the exact one; refuses gated cells  O(P)                             
 local      biased, unless the cell is first    as exact, without lower layers          the same
 ========== =================================== ======================================= ===========================
 
-P counts the parameters of the cell and of what stands below it.
+P counts the parameters of the cell and of what stands below it; for those below, a diagonal cell keeps N numbers each.
 """
 
 from .arguments import check_count, check_word
@@ -115,18 +115,18 @@ class Influence:
             arrays += list(o.values()) if isinstance(o, dict) else [o] if o is not None else []
         return sum(a.size for a in arrays)
 
-    def reset(self, lanes):
-        """Lanes ``(B,)`` bool begin anew: their influence is that of the initial state, Eq. (RTRL.6)."""
+    def reset(self, mask):
+        """Lanes ``mask (B,)`` bool begin anew: their influence is that of the initial state, Eq. (RTRL.6)."""
         for l in self.net.cells:
             block, own = self.net.blocks[l], self.own[l]
-            xp = array_module(lanes)
+            xp = array_module(mask)
             if self.below[l] is not None:
-                self.below[l] = _with_lanes(xp, lanes, self.below[l], 0)  # (RTRL.6)
+                self.below[l] = _with_lanes(xp, mask, self.below[l], 0)  # (RTRL.6)
             if isinstance(own, dict):
                 fresh = block.start_traces(1, next(iter(own.values())))
-                self.own[l] = {name: _with_lanes(xp, lanes, own[name], fresh[name]) for name in own}
+                self.own[l] = {name: _with_lanes(xp, mask, own[name], fresh[name]) for name in own}
             else:
-                self.own[l] = _with_lanes(xp, lanes, own, block.start_influence(1, own))
+                self.own[l] = _with_lanes(xp, mask, own, block.start_influence(1, own))
 
     def step(self, params, stretch, t):
         """One step further, Eqs. (RTRL.1), (STACK.2): step ``t`` of a stretch of time."""
@@ -160,7 +160,7 @@ class Influence:
             parts.append(block.output_immediate(p, tape, t))
         return array_module(tape.u).concatenate(parts, axis=-1)
 
-    def read(self, q, total=None):
+    def readout(self, q, total=None):
         """sum over the batch of credit times influence, Eqs. (RTRL.2), (STACK.3), added to the ``total`` so far.
 
         ``q`` is a list of credits ``(B, N)``, one entry a block, None where there is none. The total is in columns;
@@ -186,7 +186,7 @@ class Influence:
         return [_sum(a, b) for a, b in zip(total, found, strict=True)]
 
     def gradients(self, params, total):
-        """What :meth:`read` gave as gradients: a list of dicts with the parameters that the states follow."""
+        """What :meth:`readout` gave as gradients: a list of dicts with the parameters that the states follow."""
         found = [{} for _ in self.net.blocks]
         for l, parts in zip(self.net.cells, total, strict=True):
             if parts is None:
@@ -348,9 +348,9 @@ def _add(found, parts):
             found[l][name] = value + found[l][name] if name in found[l] else value
 
 
-def _with_lanes(xp, lanes, array, value):
+def _with_lanes(xp, mask, array, value):
     """``array (B, ...)`` with ``value`` in some lanes."""
-    return xp.where(lanes.reshape(-1, *[1] * (array.ndim - 1)), value, array).astype(array.dtype, copy=False)
+    return xp.where(mask.reshape(-1, *[1] * (array.ndim - 1)), value, array).astype(array.dtype, copy=False)
 
 
 def _flat(found, shapes):

@@ -851,8 +851,8 @@ _TABLE = [
         "rtrl",
         "RTRL.2",
         "        M.step(params, done, t)  # (RTRL.1)\n"
-        "        total = M.read([None if q_l is None else q_l[t] for q_l in q], total)",
-        "        total = M.read([None if q_l is None else q_l[t] for q_l in q], total)\n"
+        "        total = M.readout([None if q_l is None else q_l[t] for q_l in q], total)",
+        "        total = M.readout([None if q_l is None else q_l[t] for q_l in q], total)\n"
         "        M.step(params, done, t)",
     ),
     Mistake(
@@ -890,7 +890,7 @@ _TABLE = [
         "a reset forgets the influence of the layers below",
         "influence",
         "RTRL.6",
-        "self.below[l] = _with_lanes(xp, lanes, self.below[l], 0)",
+        "self.below[l] = _with_lanes(xp, mask, self.below[l], 0)",
         "pass",
     ),
     Mistake(
@@ -925,7 +925,7 @@ _TABLE = [
         "what was before the block is not read",
         "rtrl",
         "HYB.1",
-        "grads = _plus(net, grads, M.gradients(params, M.read(back.start)))",
+        "grads = _plus(net, grads, M.gradients(params, M.readout(back.start)))",
         "pass",
     ),
     Mistake(

@@ -226,7 +226,7 @@ def _in_blocks(net, params, p, state):
         values, v = _losses(net, params, p, done, cut)
         back = pull(net, params, done.tapes, v, [None] * len(net.blocks))  # p is cut at the end of the block
         grads = _plus(net, grads, add_learned(net, back.grads, back.reset))  # the resets inside the block
-        grads = _plus(net, grads, M.gradients(params, M.read(back.start)))  # (HYB.1)
+        grads = _plus(net, grads, M.gradients(params, M.readout(back.start)))  # (HYB.1)
         M.advance(params, done)  # (HYB.2)
         loss, h = loss + values.sum(axis=0), done.last
     return loss, grads, State(h, M, start)
@@ -256,7 +256,7 @@ def _steps(net, params, p, state, cut, total=None):
         if anew[t]:
             M.reset(p.reset[cut][t])  # (RTRL.6)
         M.step(params, done, t)  # (RTRL.1)
-        total = M.read([None if q_l is None else q_l[t] for q_l in q], total)  # (RTRL.2), (STACK.3)
+        total = M.readout([None if q_l is None else q_l[t] for q_l in q], total)  # (RTRL.2), (STACK.3)
     return values, grads, total, State(done.last, M, start)
 
 

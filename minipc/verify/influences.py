@@ -75,7 +75,7 @@ def _matrix(net, params, influence, B, N):
         credit = [None] * len(net.blocks)
         credit[l] = np.zeros((B, cell.state_size), complex if cell.complex_state else float)
         credit[l][b, k % cell.state_size] = 1.0 if k < cell.state_size else -1j  # Re(q M)
-        grads = influence.gradients(params, influence.read(credit))[l]
+        grads = influence.gradients(params, influence.readout(credit))[l]
         rows.append(np.concatenate([grads[name].ravel() for name in cell.shapes if name in grads]))
     return np.array(rows).reshape(B, N, -1)
 
@@ -270,7 +270,7 @@ def t43(rng):
         else:
             alone = rtrl.gradient(*in_time(part._replace(h0=carry.h)), block=K)  # M is not carried on
             rest = bptt.gradient(*in_time(stretch(q, begin, None, h0=carry.h)))
-            past = carry.influence.gradients(q.params, carry.influence.read(rest.initial))
+            past = carry.influence.gradients(q.params, carry.influence.readout(rest.initial))
             forgetful, doubled = plus(forgetful, alone.grads), plus(doubled, past)
             g = rtrl.gradient(*in_time(part._replace(h0=None)), block=K, carry=carry)
         carry = g.carry
