@@ -7,7 +7,8 @@ BPTT takes none and gives none.
 
 RNN: a tanh RNN in post form below a linear readout, (RNN.1), (RNN.6). Influence step by step, (RTRL.1), by products of
 matrices, and the immediate term (RNN.5). LRU: traces (LRU.6), with gam and the factors that do not change left to the
-end. Squared error, sums over time and batch. Of several forms of a program the fastest stands here.
+end. Squared error, sums over time and batch. Of two forms or more that were timed the fastest stands here; automatic
+RTRL, and the LRU's BPTT by hand, have been written in one form only.
 """
 
 

@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from contracts.source import ROOT
 
-from benchmarks import harness, spatial
+from benchmarks import harness, spatial, temporal, temporal_opponents
+from minipc import bptt, rtrl
 
 
 def run(*arguments):
@@ -49,6 +51,75 @@ def test_gradients_that_differ_are_told_apart():
     assert harness.difference(*map(harness.fingerprint, (grads, other))) > 1e-3
     as_tuples = [(grads[0]["W"], grads[0]["b"])]
     assert harness.difference(*map(harness.fingerprint, (grads, as_tuples))) == 0
+
+
+def test_the_temporal_benchmark_prints_every_line(tmp_path):
+    """Of the LRU, the small one: times, settings, first call, memory of streams; the same numbers in the file."""
+    out = run(
+        "-m", "benchmarks.temporal", "--rounds", "1", "--lines", "LRU", "--json", str(tmp_path / "b.json")
+    )
+    rows = json.loads((tmp_path / "b.json").read_text())
+    assert [row["line"] for row in rows if "line" in row] == ["LRU BPTT", "LRU RTRL"]
+    for row in rows[:2]:
+        assert 0 < row["us"]["minipc"] < 1e5
+        assert f"{row['us']['minipc']:.2f}" in out
+    streams = {(row["stream"], row["steps"]): row["resident"] for row in rows if "stream" in row}
+    assert (
+        abs(streams["RTRL", 100_000] - streams["RTRL", 1_000]) < 10
+    )  # flat: the states alone would be 26 MB
+    for word in ("OPENBLAS_CORETYPE", "GFLOP/s", "first call", "resident"):
+        assert word in out
+
+
+def test_exponents_are_those_of_a_power_law():
+    """3 n^2.5 has the exponent 2.5."""
+    assert abs(temporal.exponent({n: 3 * n**2.5 for n in (32, 64, 128)}) - 2.5) < 1e-12
+
+
+@pytest.mark.parametrize("options", [{}, {"influence": "exact"}])
+def test_a_call_of_rtrl_stands_in_the_midst_of_a_stream(options):
+    """Its gradient is that of the later losses through all of the past, by BPTT of the whole less that of the first
+    half; and the same when it is called again. (From zero it is another one.)"""
+    net, params, u, y = temporal.rnn(6, 2, 10)
+    params = [{name: v.astype("float64") for name, v in p.items()} for p in params]
+    u, y = u.astype("float64"), y.astype("float64")
+
+    def find(params, u, y, carry):
+        g = rtrl.gradient(net, params, u, y, carry=carry, **options)
+        return g.grads, g.carry
+
+    call = temporal.in_a_stream(lambda _: find, net, params, u, y)
+    whole, half, alone = (
+        bptt.gradient(net, params, *part).grads for part in ((u, y), (u[:5], y[:5]), (u[5:], y[5:]))
+    )
+    expected = whole[0]["W"] - half[0]["W"]
+    for _ in range(2):
+        np.testing.assert_allclose(call()[0][0]["W"], expected, rtol=1e-10, atol=1e-12)
+    assert abs(alone[0]["W"] - expected).max() > 1e-2 * abs(expected).max()
+
+
+@pytest.mark.parametrize("library", ["jax", "torch"])
+def test_opponents_of_the_temporal_rules_find_the_gradient(library):
+    """Every program of every cell, in the second of two stretches, is BPTT of the whole less that of the first one."""
+    pytest.importorskip(library, reason=f"{library} is not installed: nothing to compare with")
+    put, programs = {"jax": temporal_opponents.jax_programs, "torch": temporal_opponents.torch_programs}[
+        library
+    ]()
+    cells = {"RNN": temporal.rnn(5, 3, 12), "LRU": temporal.lru(12)}
+    for (rule, cell), function in [pair for found in programs.values() for pair in found.items()]:
+        net, params, u, y = cells[cell]
+        whole, half = (bptt.gradient(net, params, u[:T], y[:T]).grads for T in (12, 6))
+        arrays = put([params, u, y])
+        if rule == "BPTT":
+            found, expected = function(*arrays)[0], whole
+        else:
+            carry = function(arrays[0], arrays[1][:6], arrays[2][:6], None)[1]
+            found = function(arrays[0], arrays[1][6:], arrays[2][6:], carry)[0]
+            expected = [{k: a[k] - b[k] for k in a} for a, b in zip(whole, half, strict=True)]
+        for mine, theirs in zip(expected, found, strict=True):
+            assert set(mine) == set(theirs)
+            for name in mine:
+                assert abs(np.asarray(theirs[name]) - mine[name]).max() < 1e-4 * abs(mine[name]).max(), name
 
 
 def test_the_convolution_benchmark_runs():
