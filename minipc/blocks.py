@@ -221,14 +221,20 @@ def up_through(W, s):
     """``s @ W.T``, the weights on the way up; ``(B, n_in) -> (B, n_out)``.
 
     Written with the samples as columns: then no factor is read across its rows, here and in all that follows,
-    which made the product 1.2 to 1.3 times faster with one thread (benchmarks/spatial.py).
+    which made the product 1.2 to 1.3 times faster with one thread (benchmarks/spatial.py). Where there are many more
+    samples than units, all steps of long sequences for instance, rows are better (benchmarks/temporal.py).
     """
-    return (W @ s.T).T
+    return s @ W.T if _many(s, W) else (W @ s.T).T
 
 
 def down_through(W, v):
     """``v @ W``, the weights on the way down; ``(B, n_out) -> (B, n_in)``. As :func:`up_through`."""
-    return (W.T @ v.T).T
+    return v @ W if _many(v, W) else (W.T @ v.T).T
+
+
+def _many(samples, W):
+    """Are there many more samples than output units?"""
+    return len(samples) > 8 * len(W)
 
 
 class WithoutParameters:

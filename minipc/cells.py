@@ -31,6 +31,7 @@ All cells work on whole stretches of time: ``scan`` runs T steps, ``sweep`` runs
 stretch of length one. Vectors that come back may carry an axis of rows, ``(B, rows, N)``: many at once.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 from itertools import accumulate
@@ -189,12 +190,22 @@ def through_reset(reset, v, total):
     return xp.where(here, xp.zeros_like(v), v), total + xp.where(here, v, xp.zeros_like(v))
 
 
-class Group(NamedTuple):
-    """Parameters with the same rows, side by side: ``[W U b]``, with their factor E and regressor z."""
+@dataclass(frozen=True)
+class Group:
+    """Parameters with the same rows, side by side: ``[W U b]``, with their factor E ``(T, B, parts, gates, n)`` and
+    what each of them multiplies, ``(T, B, columns)`` (a bias multiplies one)."""
 
     names: tuple
-    E: Array  # (T, B, parts, gates, n)
-    z: Array  # (T, B, n_z)
+    E: Array
+    factors: tuple
+
+    @functools.cached_property
+    def z(self):
+        """The regressor z_t in one, ``(T, B, n_z)``."""
+        if len(self.factors) == len(self.names) == 1:
+            return self.factors[0]
+        xp, ones = array_module(self.E), self.factors[-1][..., :1]
+        return xp.concatenate([*self.factors, xp.ones_like(ones)], axis=-1)
 
 
 class Local(NamedTuple):
@@ -312,15 +323,18 @@ class GatedCell(Cell):
         """Parameter gradients, sums over batch and time, Eq. (BPTT.2)."""
         (local, w), found = swept.credit, {}
         for group, w_g in zip(local.groups, w, strict=True):
-            both = w_g.reshape(-1, w_g.shape[-1]).T @ group.z.reshape(-1, group.z.shape[-1])  # (BPTT.2)
-            found |= self._split(group.names, both)
+            w_g = w_g.reshape(-1, w_g.shape[-1])
+            for name, factor in zip(group.names, group.factors, strict=False):
+                found[name] = w_g.T @ factor.reshape(-1, factor.shape[-1])  # (BPTT.2)
+            if "b" in group.names:
+                found["b"] = w_g.sum(axis=0)  # (BPTT.2)
         return {name: found[name] for name in ("W", "U", "b")}
 
     def rows(self, p, tape, swept):
         """Parameter gradients of every sample and row, sums over time: dict of ``(B, rows, *shape)``, (HYB.2)."""
         found = {}
-        for (names, _, _), value in zip(swept.credit[0].groups, self.group_rows(tape, swept), strict=True):
-            found |= self._split(names, value)
+        for group, value in zip(swept.credit[0].groups, self.group_rows(tape, swept), strict=True):
+            found |= self._split(group.names, value)
         return {name: found[name] for name in ("W", "U", "b")}
 
     def group_rows(self, tape, swept):
@@ -362,7 +376,8 @@ class GatedCell(Cell):
         The result is written to ``out``, if it is given.
         """
         new, at, n = self.times_jacobian(p, local, t, M, out), 0, self.n
-        for _, E, z in local.groups:
+        for group in local.groups:
+            E, z = group.E, group.z
             width = z.shape[-1]
             if self.parts == self.gates == 1 and not self.learn_h0:  # rows k = i of (n n, n_z): a slice
                 new.reshape(len(M), n * n, width)[:, :: n + 1] += (
@@ -451,11 +466,6 @@ class GatedCell(Cell):
         if "b" in found:
             found["b"] = found["b"][..., 0]
         return found
-
-    def _regressor(self, *parts):
-        """z_t: the given arrays (T, B, ...) and a column of ones."""
-        xp = array_module(parts[0])
-        return xp.concatenate([*parts, xp.ones_like(parts[0][..., :1])], axis=-1)
 
 
 def _lines(a):
@@ -557,7 +567,11 @@ class RNN(GatedCell):
         D, T = local.groups[0].E[:, :, 0, 0], len(tape.u)
         v = self._begin(tape, v_out, v_end)[0][0]
         v = v.astype(xp.result_type(v, D, W), order="C")  # a copy: it is written to
-        w = xp.empty((T, *v.shape), v.dtype)
+        if v_out is None:
+            w, q = xp.empty((T, *v.shape), v.dtype), [None] * T
+        else:  # the credit at the outputs makes room for that at the rows, step by step
+            w = xp.array(v_out, dtype=v.dtype, order="C")
+            q = w if rows else _lines(w)
         if rows:
             at_rows, at_v, factors = w.reshape(T, -1, self.n), v.reshape(-1, self.n), D[:, :, None]
             parts, total = w, v
@@ -565,10 +579,6 @@ class RNN(GatedCell):
             at_rows = parts = _lines(w)
             at_v = total = _lines(v[None])[0]
             factors = _lines(D)
-        if v_out is None:
-            q = [None] * T
-        else:
-            q = xp.ascontiguousarray(v_out) if rows else _lines(xp.ascontiguousarray(v_out))
         for D_t, q_t, w_t, line in zip(factors[::-1], q[::-1], parts[::-1], at_rows[::-1], strict=True):
             if q_t is not None:
                 xp.add(total, q_t, total)  # (BPTT.1)
@@ -586,7 +596,7 @@ class RNN(GatedCell):
         else:
             (r,) = tape.kept
             D, z_h, slope = array_module(r).full_like(r, alpha), r, dphi(tape.before, r)  # (RNN.3)
-        group = Group(("W", "U", "b"), D[:, :, None, None], self._regressor(z_h, tape.u))
+        group = Group(("W", "U", "b"), D[:, :, None, None], (z_h, tape.u))
         return Local((group,), (None if alpha == 1 else 1 - alpha,), slope)  # (RNN.4)
 
 
@@ -638,7 +648,7 @@ class GRU(GatedCell):
         d_c = (1 - z) * (1 - c * c)
         d_r, d_z = d_c * recurrent * r * (1 - r), (tape.before - c) * z * (1 - z)  # (GRU.2)
         E_W, E_U = (xp.stack([d_r, d_z, last], axis=2)[:, :, None] for last in (d_c * r, d_c))
-        groups = Group(("W",), E_W, tape.before), Group(("U", "b"), E_U, self._regressor(tape.u))
+        groups = Group(("W",), E_W, (tape.before,)), Group(("U", "b"), E_U, (tape.u,))
         return Local(groups, (z[:, :, None],), None)  # (GRU.3)
 
 
@@ -701,7 +711,5 @@ class LSTM(GatedCell):
         passed = o * (1 - tanh_c * tanh_c)  # dh/dc
         d_h = passed[:, :, None] * d_c
         d_h[:, :, 3] = tanh_c * o * (1 - o)  # (LSTM.2)
-        group = Group(
-            ("W", "U", "b"), xp.stack([d_h, d_c], axis=2), self._regressor(tape.before[..., :n], tape.u)
-        )
+        group = Group(("W", "U", "b"), xp.stack([d_h, d_c], axis=2), (tape.before[..., :n], tape.u))
         return Local((group,), (None, xp.stack([passed * f, f], axis=2)), None)  # (LSTM.3)

@@ -751,8 +751,8 @@ _TABLE = [
         "the bias learns from the last step only",
         "cells",
         "BPTT.2",
-        "found |= self._split(group.names, both)",
-        "both[:, -1] = w_g[-1].sum(axis=0)\n            found |= self._split(group.names, both)",
+        'found["b"] = w_g.sum(axis=0)',
+        'found["b"] = w_g[-tape.u.shape[1] :].sum(axis=0)',
     ),
     Mistake(
         "the initial state hears nothing of the resets",
