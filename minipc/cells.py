@@ -570,7 +570,7 @@ class RNN(GatedCell):
         if v_out is None:
             w, q = xp.empty((T, *v.shape), v.dtype), [None] * T
         else:  # the credit at the outputs makes room for that at the rows, step by step
-            w = xp.array(v_out, dtype=v.dtype, order="C")
+            w = v_out.astype(v.dtype, order="C")
             q = w if rows else _lines(w)
         if rows:
             at_rows, at_v, factors = w.reshape(T, -1, self.n), v.reshape(-1, self.n), D[:, :, None]
