@@ -205,7 +205,7 @@ def flat_time(a):
 
 
 def losses(net, out, p):
-    """Loss of every sequence ``(B,)``, summed over the steps that count, and the credit at the outputs (RNN.6)."""
+    """Losses ``(T, B)``, zero where a step does not count, and the credit at the outputs ``(T, B, o)`` (RNN.6)."""
     xp, (T, B) = array_module(out), out.shape[:2]
     values = net.loss.value(flat_time(out), flat_time(p.targets)).reshape(T, B)
     v = -net.loss.error(flat_time(out), flat_time(p.targets)).reshape(out.shape)  # (RNN.6)
