@@ -93,9 +93,13 @@ class Influence:
                 self.own[l] = block.start_traces(B, h[l])
             columns = [*columns, (l, "state"), *([(l, "output")] if block.output_shapes else [])]
 
+    def settle(self):
+        """Do what has been put off; here there is nothing."""
+
     def copy(self, h):
         """The same, in arrays of its own: steps and resets work in place. Wide enough for the states ``h``, whose
         numbers may be complex in a complex step."""
+        self.settle()
         new = object.__new__(type(self))
         new.__dict__ |= self.__dict__
         new.spare = [None] * len(h)
@@ -117,6 +121,7 @@ class Influence:
 
     def reset(self, mask):
         """Lanes ``mask (B,)`` bool begin anew: their influence is that of the initial state, Eq. (RTRL.6)."""
+        self.settle()
         for l in self.net.cells:
             block, own = self.net.blocks[l], self.own[l]
             xp = array_module(mask)
@@ -166,6 +171,7 @@ class Influence:
         ``q`` is a list of credits ``(B, N)``, one entry a block, None where there is none. The total is in columns;
         :meth:`gradients` gives them their names.
         """
+        self.settle()
         found = []
         for l in self.net.cells:
             if q[l] is None:
@@ -224,8 +230,12 @@ class Influence:
 class Hybrid(Influence):
     """Exact RTRL in blocks of K steps, Eqs. (HYB.1)-(HYB.4).
 
-    Where a diagonal cell has parameters below it, its cross-layer traces are cheap already and K is one.
+    The influence at the end of a block is found when it is asked for: nobody does at the end of a training sequence, and
+    a sequence of one block costs what BPTT does. Where a diagonal cell has parameters below it, its cross-layer traces
+    are cheap already and K is one.
     """
+
+    pending = None  # (params, stretch) of the block whose end has not been asked for
 
     def __init__(self, net, params, h, block=None):
         super().__init__(net, params, h)
@@ -235,7 +245,15 @@ class Hybrid(Influence):
             self.block = 1
 
     def advance(self, params, stretch):
-        """All steps of a stretch further, Eq. (HYB.2): one sweep back of the unit vectors of every state."""
+        """All steps of a stretch further, Eq. (HYB.2), as soon as that is asked for."""
+        self.settle()
+        self.pending = params, stretch
+
+    def settle(self):
+        """One sweep back of the unit vectors of every state, Eq. (HYB.2), through the block that has been put off."""
+        if self.pending is None:
+            return
+        (params, stretch), self.pending = self.pending, None
         new = {l: self._rows(l, params, stretch.tapes, stretch.inputs) for l in self.net.cells}
         for l, (below, own) in new.items():
             self.below[l], self.own[l] = below, own

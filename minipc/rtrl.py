@@ -64,7 +64,8 @@ def gradient(
     Notes
     -----
     Memory: that of the influence, constant in T. Time a step and sample, for a dense cell of n units with P parameters:
-    n^2 P step by step, n^2 P / K + n P in blocks of K steps; a diagonal cell: O(P). One synchronisation for the
+    n^2 P step by step, n^2 P / K + n P in blocks of K steps; a diagonal cell: O(P). In blocks the influence at the end is
+    found when ``carry`` is used: without it a sequence of one block costs what BPTT does. One synchronisation for the
     values, and one for every block, or every 64 steps of those that go one by one (two with resets).
     Derivation: reference/equations.md.  Source: Williams & Zipser (1989), Neural Computation 1(2); blocks: Schmidhuber
     (1992), Neural Computation 4(2).

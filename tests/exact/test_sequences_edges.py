@@ -393,9 +393,26 @@ def test_a_stream_keeps_no_more_arrays_the_longer_it_goes_on(influence):
             u, y = rng.standard_normal((T, 2, 3)), rng.standard_normal((T, 2, 2))
             g = rtrl.gradient(net, params, u, y, influence=influence, carry=carry)
             carry = g.carry
+        carry.influence.settle()
         del u, y
         traces = tracemalloc.take_snapshot().filter_traces([arrays]).traces
         tracemalloc.stop()
         return sum(trace.size for trace in traces)
 
     assert kept(5, 10) == kept(50, 10) == kept(5, 200)
+
+
+def test_the_influence_at_the_end_of_a_block_waits_until_it_is_asked_for():
+    """It is that of the parameters that were there, however often it is asked for; what is put off is not lost."""
+    net, rng = pc.RecurrentNetwork([pc.RNN(3, 6), pc.Dense(6, 2)]), np.random.default_rng(1)
+    params, other = net.init(seed=0), net.init(seed=1)
+    u, y = rng.standard_normal((2, 5, 2, 3)), rng.standard_normal((2, 5, 2, 2))
+    late, early = (rtrl.gradient(net, params, u[0], y[0], block=5).carry for _ in range(2))
+    assert late.influence.pending is not None
+    early.influence.settle()
+    assert early.influence.pending is None
+    assert_live(early.influence.own[0])
+    for _ in range(2):
+        found = [rtrl.gradient(net, other, u[1], y[1], block=5, carry=carry) for carry in (late, early)]
+        assert_same(found[0].grads, found[1].grads, rtol=1e-14)
+        assert_differ(found[0].grads, rtrl.gradient(net, other, u[1], y[1]).grads, min_rel=1e-3)
