@@ -83,7 +83,8 @@ def setting(name, dtype=float, tables=True):
 
 
 def influence_arrays(carry):
-    """States and influence of a carry."""
+    """States and influence of a carry; what has been put off is found first."""
+    carry.influence.settle()
     return [carry.h, carry.start, carry.influence.own, carry.influence.below]
 
 
