@@ -27,7 +27,7 @@ from .influence import Influence
 from .inference import check_precision, local_gradient
 from .network import Gradient, Network
 from .recurrent import Prepared, Stretch, is_cell, prepare_sequences
-from . import epc, spc, variants
+from . import spc
 
 
 def gradient(
@@ -121,14 +121,22 @@ def _divided(Pi, beta):
 def _infer(net, params, mu, y, Pi, inference, steps, step_size):
     """State (B, n) inferred, errors at the end, loss at the start."""
     s, now, first = spc._feedforward(net, params, mu, y, Pi)
-    if inference == "fixed":  # (TPR.10): credit backprop would give
-        loss = net.loss.value(now.yhat, y)
-        g = variants._fixed_equilibrium(net, params, now)
-        return s[1], g, loss
+    if inference == "fixed":  # (TPR.10): predictions and Jacobians stay those of the forward pass, at their equilibrium
+        loss, xi = net.loss.value(now.yhat, y), list(now.xi)
+        for l in range(len(net.blocks) - 1, 0, -1):
+            xi[l] = net.blocks[l].vjp(params[l], now.tape[l + 1], xi[l + 1], params=False)[0]
+        return mu + _solved(Pi[1], xi[1]), now._replace(xi=xi), loss
     if inference == "spc":
         run, now, loss = spc._infer(net, params, s, y, Pi, now, first, steps, step_size, None, 0, feedforward=True)
         return run.s[1], now, loss
     raise NotImplementedError
+
+
+def _solved(Pi, v):
+    """Pi^-1 v for rows v ``(B, n)``."""
+    if Pi is None:
+        return v
+    return array_module(v).linalg.solve(Pi, v.T).T if getattr(Pi, "ndim", 0) == 2 else v / Pi
 
 
 def _damp(M, c, R, readout, theta, now, Pi, seen, influence):
