@@ -56,7 +56,8 @@ def gradient(
     theta = [{}, *params[c + 1 :]]
     Pi = _divided(check_precision(readout, theta, precision), beta)
     xp, T = array_module(p.inputs), len(p.inputs)
-    check_word("influence", influence, (None, "plain", "implicit", "diag"))
+    if influence is not None:
+        check_word("influence", influence, ("plain", "implicit", "diag"))
     M = Influence(net, params, p.start)
     width = sum(v.size for q in theta for v in q.values())
     R = xp.zeros((*p.start[c].shape, width), p.start[c].dtype)  # of the readout's parameters on the carried state
