@@ -272,7 +272,7 @@ class GatedCell(Cell):
 
         Parameters
         ----------
-        v_out : (T, B, [rows,] n) or None      credit that arrives at the output of every step
+        v_out : (T, B, [rows,] n) or None      credit that arrives at the output of every step; or at the state, (.., N)
         v_end : (B, [rows,] N) or None         credit that arrives at the last state from later steps
         """
         xp, local = array_module(tape.u), self.local(p, tape)
@@ -283,7 +283,8 @@ class GatedCell(Cell):
         credits = []
         for t in range(len(tape.u) - 1, -1, -1):
             if v_out is not None:
-                v = [v[0] + v_out[t], *v[1:]]
+                arrived = xp.split(v_out[t], v_out.shape[-1] // self.n, axis=-1)  # of an output: the first part
+                v = [*(a + b for a, b in zip(v, arrived, strict=False)), *v[len(arrived) :]]
             credits.append(v)
             E, direct = local.groups[0].E[t], [d if is_number(d) or d is None else d[t] for d in local.direct]
             w = sum(E[:, s][extra] * v[s][..., None, :] for s in range(self.parts))  # (B, [rows,] gates, n)

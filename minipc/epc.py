@@ -225,17 +225,25 @@ def _infer(net, params, e, x, y, Pi, inference_steps, step_size, tolerance, reco
     """:func:`infer` on checked arguments; also returns the point at the end and the loss at the start."""
     first = net.blocks[0].forward(params[0], x)  # x is clamped: its prediction never changes
     at = _point(net, params, e, x, y, Pi, first)
-    terms = layer_energies(net, at, y)
-    start = sum(terms)
     loss = start_loss(net, params, x, at, y)
-    record = Recorder(net, y, record_every)
+    run, at, start = relax(
+        net, params, e, x, y, Pi, first, at, inference_steps, step_size, tolerance, record_every
+    )
+    warn_if_unsettled("ePC", start, run.energy, run.residual, step_size, tolerance)
+    return run, at, loss
+
+
+def relax(net, params, e, x, y, Pi, first, at, inference_steps, step_size, tolerance, record_every):
+    """The steps of (ePC.5) from the point ``at`` of the errors ``e``: the inference, the point at the end, and the
+    energy at the start. ``first`` is the forward pass of block 1."""
+    terms = layer_energies(net, at, y)
+    start, record = sum(terms), Recorder(net, y, record_every)
     descend = _adaptive_steps if step_size == "adaptive" else _fixed_steps
     run = descend(net, params, e, x, y, Pi, first, at, terms, inference_steps, step_size, tolerance, record)
     e, at, gradient, energy, steps, left, curvature, lam = run
     record(steps, at.s, at, last=True)
     residual = norm_squared(gradient, energy) ** 0.5
-    warn_if_unsettled("ePC", start, energy, residual, step_size, tolerance)
-    return Inference(e, energy, residual, steps, 1 - left, curvature, lam, record.result()), at, loss
+    return Inference(e, energy, residual, steps, 1 - left, curvature, lam, record.result()), at, start
 
 
 def _fixed_steps(net, params, e, x, y, Pi, first, at, terms, inference_steps, step_size, tolerance, record):

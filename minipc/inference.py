@@ -132,6 +132,8 @@ def weigh(Pi, eps):
         return eps
     if is_array(Pi) and Pi.ndim == 2 and eps.ndim == 2:
         return eps @ Pi  # (sPC.3); symmetric, so no transpose
+    if is_array(Pi) and Pi.ndim == 3:  # a matrix for every sample, (KAL.4)
+        return (Pi @ eps[:, :, None])[:, :, 0]
     return eps * Pi  # (sPC.3)
 
 

@@ -221,7 +221,18 @@ def infer(
 def _infer(
     net, params, s, y, Pi, now, first, inference_steps, step_size, tolerance, record_every, feedforward=False
 ):
-    """:func:`infer` on checked arguments; also returns the errors at the end and the loss at the start.
+    """:func:`infer` on checked arguments; also returns the errors at the end and the loss at the start."""
+    loss = start_loss(net, params, s[0], now, y)
+    options = inference_steps, step_size, tolerance, record_every
+    run, now, start = relax(net, params, s, y, Pi, now, first, *options, feedforward)
+    warn_if_unsettled("sPC", start, run.energy, run.residual, float(step_size), tolerance)
+    return run, now, loss
+
+
+def relax(
+    net, params, s, y, Pi, now, first, inference_steps, step_size, tolerance, record_every, feedforward=False
+):
+    """The steps of (sPC.5): the inference, the errors at the end, and the energy at the start.
 
     ``now`` are the errors at ``s``, and ``first`` is the forward pass of block 1: s[0] is clamped, so its prediction
     never changes. ``feedforward`` says that ``s`` is the feedforward pass.
@@ -229,7 +240,6 @@ def _infer(
     step_size = float(step_size)  # a Python float is dtype-neutral, np.float64 is not
     record = Recorder(net, y, record_every)
     start = energy = total_energy(net, now, y)
-    loss = start_loss(net, params, s[0], now, y)
 
     def look(s):
         now = _errors(net, params, s, y, Pi, first)
@@ -253,8 +263,7 @@ def _infer(
     record(step, s, now, last=True)
     energy = total_energy(net, now, y)
     residual = norm_squared(gradient, energy) ** 0.5
-    warn_if_unsettled("sPC", start, energy, residual, step_size, tolerance)
-    return Inference(s, energy, residual, step, record.result()), now, loss
+    return Inference(s, energy, residual, step, record.result()), now, start
 
 
 def gradient(
