@@ -8,7 +8,7 @@
 (4, 3)
 """
 
-from . import backprop, bptt, check, dag, data, epc, influence, plotting, rtrl, spc, variants
+from . import backprop, bptt, check, dag, data, epc, influence, plotting, rtrl, spc, tpc, variants
 from .architectures import mupc
 from .backend import as_backend, gpu_available, to_numpy
 from .blocks import Dense, Embedding, Flatten
@@ -82,5 +82,6 @@ __all__ = [
     "rtrl",
     "spc",
     "to_numpy",
+    "tpc",
     "variants",
 ]

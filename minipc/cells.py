@@ -283,7 +283,9 @@ class GatedCell(Cell):
         credits = []
         for t in range(len(tape.u) - 1, -1, -1):
             if v_out is not None:
-                arrived = xp.split(v_out[t], v_out.shape[-1] // self.n, axis=-1)  # of an output: the first part
+                arrived = xp.split(
+                    v_out[t], v_out.shape[-1] // self.n, axis=-1
+                )  # of an output: the first part
                 v = [*(a + b for a, b in zip(v, arrived, strict=False)), *v[len(arrived) :]]
             credits.append(v)
             E, direct = local.groups[0].E[t], [d if is_number(d) or d is None else d[t] for d in local.direct]

@@ -38,6 +38,7 @@ class Gradient(NamedTuple):
     final : list                     recurrent nets: state (B, N) of every cell after the last step
     initial : list                   BPTT: dLoss/dh_0 (B, N) of every cell; of a complex state dLoss/dRe + i dLoss/dIm
     carry : State                    RTRL: states and influence, to go on with the next stretch of time
+    equals : str                     tPC: which gradient this is
     """
 
     grads: list
@@ -53,6 +54,7 @@ class Gradient(NamedTuple):
     final: list = None
     initial: list = None
     carry: tuple = None
+    equals: str = None
 
 
 class Network:

@@ -308,7 +308,7 @@ def credit(net, params, tapes, v, through_cells=False):
             )  # v goes on where the output sees the input: through the D of an LRU
             q[l] = _at_state(block, at_output)
             if through_cells and l > 0:
-                down = _one_step_down(block, p, tape, q[l])  # (STACK.4)
+                down = one_step_down(block, p, tape, q[l])  # (STACK.4)
                 v = down if v is None else v + down
         else:
             v, grads[l] = _pulled(block, p, tape, v, input=l > 0)
@@ -321,7 +321,7 @@ def _pulled(block, p, tape, v, **wanted):
     return None if down is None else down.reshape(*v.shape[:2], *down.shape[1:]), grads
 
 
-def _one_step_down(block, p, tape, q):
+def one_step_down(block, p, tape, q):
     """Credit (T, B, N) at the states down to the inputs of the same steps: all of them are lanes of one step."""
     tape = Tape(*(flat_time(a)[None] for a in tape[:3]), tuple(flat_time(a)[None] for a in tape.kept), None)
     down = block.pull_input(p, tape, block.sweep(p, tape, None, flat_time(q)))

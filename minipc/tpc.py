@@ -2,32 +2,56 @@ r"""Temporal predictive coding and tPC-RTRL: the state of each step is inferred,
 
 =========  ==========================================================================================
 (tPC.1)    :math:`\mu_t = f(c_{t-1}, u_t; \theta)`, :math:`\varepsilon_t = s_t - \mu_t`
-(tPC.2)    :math:`F_t(s) = \frac12 (s - \mu_t)^\top \Pi (s - \mu_t) + \beta \mathcal L_t(s)`, and the errors of hidden readout states
-(tPC.4)    :math:`\partial F_t/\partial s = \Pi\varepsilon_t + \beta q_t(s)`; N steps of descent
-(tPC.7)    one step: :math:`g_\theta = -\bar M_t^\top \Pi\varepsilon_t`
+(tPC.7)    one step: :math:`g_\theta = -\bar M_t^\top \Pi\varepsilon_t / \beta`, the gradient with a stop at the carried state
 (tPC.8)    nothing observed: :math:`s_t = \mu_t`, no error, no update
-(TPR.2)    :math:`M_t = \bar M_t + J_t S_{t-1}`, J and Mbar at the carried state
-(TPR.3)    :math:`g = -\frac1\beta \sum_t M_t^\top \Pi\varepsilon_t`; readout: :math:`\frac1\beta` times the local gradient
+(TPR.2)    :math:`M_t = \bar M_t + J_t S_{t-1} = \partial\mu_t/\partial\theta`, J and Mbar at the carried state
+(TPR.3)    :math:`g = -\frac1\beta \sum_t M_t^\top \Pi\varepsilon_t`; readout: :math:`\frac1\beta` times the local gradient at :math:`s_t`
 (TPR.4)    carry :math:`c_t = s_t` ("state") or :math:`\mu_t` ("prediction")
 (TPR.5)    influence: none, S = 0; plain, S = M; implicit, S = Damp M; diag, S = (diag Pi / diag H) M
-(TPR.6)    :math:`H_t` of all free states at :math:`s_t`, :math:`S_t = [H^{-1}]_{ss} \Pi M_t`
-(TPR.7)    readout parameters: :math:`S_t = H_t^{-1} (\Pi M_t - \beta\, \partial^2\mathcal L_t/\partial s\,\partial\theta)`
+(TPR.6)    :math:`S_t = [H_t^{-1}]_{ss} \Pi M_t`, H of all free states at :math:`s_t`
+(TPR.7)    readout parameters: :math:`S_t = [H_t^{-1}(\Pi M_t - \partial^2 F_t/\partial s\,\partial\theta)]_s`
+(TPR.13)   certificate: :math:`|\Delta_t| \le |D_t J_t| |\Delta_{t-1}| + |(I - D_t) M_t|` for :math:`\Delta = S^{plain} - S^{impl}`, D = Damp
+(KAL.4)    propagated precision: :math:`\Pi_t = (J_t \Sigma_{t-1} J_t^\top + Q)^{-1}`, :math:`\Sigma_t = [H_t^{-1}]_{ss}`
 =========  ==========================================================================================
 
-Beta needs no code of its own: divided by beta, the energy has the precisions Pi/beta and the loss with weight one, and a
-step of lambda beta there is a step of lambda here. So inference is that of :mod:`minipc.spc` or :mod:`minipc.epc` on the chain
-"prediction mu_t, readout", with mu_t clamped, and its weighted error is Pi eps/beta, the credit of (TPR.3).
+Credit has two directions, chosen apart. In space it comes from inference (:mod:`minipc.timestep`): the error of the state
+of a step. Through time it comes from an influence (:mod:`minipc.influence`), as in RTRL. Which gradient comes out:
+
+=========== ============ ==================================================================================
+carry       influence    exact gradient of, at the equilibrium of inference
+=========== ============ ==================================================================================
+state       None         (1/beta) sum F_t*, with a stop at the carried state (tPC.7)
+state       implicit     (1/beta) sum F_t* along the inferred trajectory, any beta (TPR.8)
+state       plain        nothing (the paper's rule); :func:`certificate` bounds what is missing
+prediction  plain        (1/beta) sum of the Moreau envelopes of beta L_t along the free trajectory, any beta (TPR.9)
+prediction  plain        BPTT, with inference "fixed" (TPR.10)
+any         not None     BPTT + O(beta) as beta goes to zero
+=========== ============ ==================================================================================
+
+In a stack the last cell's state is inferred; what stands below it runs forward, and its credit comes through the blocks of
+(STACK.2). So mu_t is the prediction of the whole stack, and the table holds for it.
+
+Source: Potter & Rhodes (2026), arXiv 2602.18131; tPC: Millidge, Tang, Osanlouy, Harper & Bogacz (2024), PLOS Computational
+Biology 20(4). "implicit", "diag", the reading of "prediction" as Moreau envelopes and ePC in the step are ours:
+reference/equations.md.
 """
 
-from .arguments import check_positive_number, check_word
-from .backend import array_module
-from .blocks import Flatten
-from .functions import ACTIVATIONS
+import warnings
+from types import SimpleNamespace
+from typing import NamedTuple
+
+from .arguments import check_array, check_module, check_word
+from .backend import Array, array_module, to_numpy
+from .cells import GatedCell, Tape
+from .inference import InferenceWarning, inner
 from .influence import Influence
-from .inference import check_precision, local_gradient
-from .network import Gradient, Network
-from .recurrent import Prepared, Stretch, is_cell, prepare_sequences
-from . import spc
+from .influence import start as start_influence
+from .network import Gradient
+from .recurrent import Stretch, add_learned, flat_time, is_cell, prepare_sequences, pull, steps_through
+from .rtrl import AT_ONCE, credit, one_step_down
+from .timestep import Timestep, weigh_rows
+
+CARRIES = ("state", "prediction")
 
 
 def gradient(
@@ -45,187 +69,720 @@ def gradient(
     beta=1.0,
     inference_steps=20,
     step_size=0.1,
+    tolerance=None,
     precision=None,
+    start="prediction",
 ):
-    """tPC (influence None) or tPC-RTRL ("plain") with one gated cell; see the table of the module."""
-    check_word("carry", carry, ("state", "prediction"))
-    check_positive_number("beta", beta)
+    r"""Temporal predictive coding, and tPC-RTRL: Eqs. (tPC.1)-(tPC.8), (TPR.1)-(TPR.7).
+
+    Parameters
+    ----------
+    net, params, inputs, targets, mask, h0, reset
+        as in :func:`minipc.bptt.gradient`. Where ``mask`` is False nothing is observed: s_t = mu_t (tPC.8)
+    influence : None, str or an influence
+        None: tPC, no history. "plain": the paper's. "implicit": exact for the inferred trajectory; needs Dense blocks above
+        a gated cell. "diag": its diagonal, for diagonal cells, too. "local", "exact": as in :func:`minipc.rtrl.gradient`
+        (exact is plain, step by step). Or an approximation: "snap-1", "uoro", ... of :mod:`minipc.approximations`
+    carry : str                       "state": c_t = s_t, or "prediction": c_t = mu_t
+    inference : str
+        "spc", "epc", "newton" (second derivatives; Dense blocks), or "fixed": predictions and Jacobians stay those of the
+        forward pass, at their equilibrium
+    beta : float                      factor of the loss in the energy, positive; of the loss alone
+    inference_steps : int             number N
+    step_size : float or "adaptive"   lambda of F_t; "adaptive" for epc. Newton and fixed do not use it
+    tolerance : float, optional       stop when the residual of every lane is below it, and warn of lanes that miss it
+    precision : list, optional
+        Pi of the state, then one for each block above the last cell: None (one), a number, a diagonal (n,), or SPD (n, n).
+        The last one weighs the squared error. The state of an LRU counts as 2n real numbers Re, Im, Re, Im, ..., and its
+        output as a block
+    start : str                       of inference: "prediction" (mu_t), or "previous" (the carried state)
+
+    Returns
+    -------
+    Gradient
+        ``grads``; ``loss (B,)`` of the predictions, summed over the steps that count; ``energy (B,)`` sum F_t/beta and
+        ``residual (B,)``, the largest over time of the norm of its derivative, at the end of inference; ``states (T, B, N)``
+        inferred; ``final``, the carried state of every cell; ``equals``, a sentence that says **which gradient** this is
+        (table of the module).
+
+    Raises
+    ------
+    ValueError, TypeError             bad shapes, dtypes, values, words, by symbol, before any work
+    FloatingPointError                a loss is not finite; says from which step and sequence on
+
+    Warns
+    -----
+    InferenceWarning                  inference of some steps diverged or missed the tolerance; says which sequences
+
+    Notes
+    -----
+    Inference: N forward and backward passes of what stands above the state. With "prediction" all steps are inferred at once.
+    The influence as in :mod:`minipc.influence`; "plain" goes in blocks of steps where it can (HYB.2), so a sequence costs
+    BPTT and the inference. "implicit": n^2 P a step for the solve.
+
+    Examples
+    --------
+    >>> import numpy as np, minipc as pc
+    >>> net = pc.RecurrentNetwork([pc.RNN(1, 1, "identity")])
+    >>> p = [{"W": np.array([[2.0]]), "U": np.array([[1.0]]), "b": np.zeros(1)}]
+    >>> g = gradient(net, p, np.ones((2, 1, 1)), np.zeros((2, 1, 1)), influence="plain", carry="prediction", inference="fixed")
+    >>> g.grads[0]["W"]
+    array([[3.]])
+    """
     p = prepare_sequences(net, params, inputs, targets, mask, h0, reset)
-    (c,) = net.cells
-    readout = Network([Flatten(), *net.blocks[c + 1 :]], net.loss.name, input_shape=(net.blocks[c].n,))
-    theta = [{}, *params[c + 1 :]]
-    Pi = _divided(check_precision(readout, theta, precision), beta)
-    xp, T = array_module(p.inputs), len(p.inputs)
-    if influence is not None:
-        check_word("influence", influence, ("plain", "implicit", "diag"))
-    M = Influence(net, params, p.start)
-    width = sum(v.size for q in theta for v in q.values())
-    R = xp.zeros((*p.start[c].shape, width), p.start[c].dtype)  # of the readout's parameters on the carried state
-    state, total, grads, losses, readout_total = p.start[c], None, None, 0, 0
-    for t in range(T):
-        if p.reset is not None:
-            M.reset(p.reset[t])
-            state = xp.where(p.reset[t][:, None], p.start[c], state)
-            R = xp.where(p.reset[t][:, None, None], 0 * R, R)
-        if influence is None:
-            M.reset(xp.ones(len(state), bool))  # (TPR.5): S = 0
-        x, tapes, below = p.inputs[t], [], []
-        for l in range(c):
-            below.append(x[None])
-            x, tape = net.blocks[l].forward(params[l], x)
-            tapes.append(tape)
-        after, tape = net.blocks[c].scan(params[c], state, x[None])
-        mu = after[0]  # (tPC.1)
-        stretch = Stretch(None, None, [*tapes, tape], [*below, x[None]])
-        stretch = stretch._replace(
-            locals=[b.local(q, k) if is_cell(b) else None
-                    for b, q, k in zip(net.blocks[: c + 1], params[: c + 1], stretch.tapes, strict=True)]
+    options = {"inference": inference, "beta": beta, "inference_steps": inference_steps}
+    options |= {"step_size": step_size, "tolerance": tolerance, "start": start}
+    check_word("carry", carry, CARRIES)
+    step = Timestep(net, params, precision, **options)
+    M = _start(influence, carry, net, params, p, step)
+    if inference == "newton":
+        step.check_second_derivatives("inference newton")
+    length = AT_ONCE if M is None else 1 if isinstance(M, Damped) else max(M.block, AT_ONCE * (M.block == 1))
+    found = _Sums(net)
+    for path in walk(net, params, p, step, carry, length):
+        if M is None:
+            found.add(_one_step(net, params, p, path))
+        elif M.block > 1:
+            found.add(_in_block(net, params, path, M))
+        else:
+            found.add(_step_by_step(net, params, p, path, M, found))
+        found.above(step, path)
+    if M is not None:
+        found.add(M.gradients(params, found.total) if found.total is not None else [])
+        if isinstance(M, Damped):
+            found.readout(M)
+    start_energy, energy, residual, loss = (_together(parts) for parts in found.scalars)
+    _warn(inference, start_energy, energy, residual, step_size, tolerance)
+    return Gradient(
+        found.result(params),
+        loss.sum(axis=0),
+        energy=energy.sum(axis=0),
+        states=_together(found.states),
+        residual=residual.max(axis=0),
+        final=[path.last[l] for l in net.cells],
+        equals=which(influence, carry, step),
+    )
+
+
+# ---------------------------------------------------------------------- the trajectory
+
+
+class Path(NamedTuple):
+    """A stretch of time with its inference.
+
+    ``stretch`` has the tapes, inputs and derivatives of the blocks up to the last cell, at the carried states; ``mu``, ``s``
+    (T, B, N) as the cell has them; ``q (T, B, N)`` credit at mu; ``direct (T, B, m)`` credit at the cell's input beside its
+    state, or None; ``looks`` what inference found, in the order of the steps (all in one if they were lanes); ``last`` the
+    states to go on with; ``cut`` the steps; ``covariance`` with (KAL.4).
+    """
+
+    stretch: Stretch
+    mu: Array
+    s: Array
+    q: Array
+    direct: Array
+    looks: list
+    last: list
+    cut: slice
+    covariance: list
+
+
+def walk(net, params, p, step, carry, length, weight=None, kalman=None):
+    """Follow the trajectory in stretches of ``length`` steps: yields a :class:`Path` each, Eqs. (tPC.1)-(tPC.8).
+
+    ``weight (T, B, 1 or o)`` of the loss; None: the mask of ``p``. ``kalman``: a :class:`Propagated`.
+    """
+    xp, T, c = array_module(p.inputs), len(p.inputs), net.cells[-1]
+    if weight is None and p.mask is not None:
+        weight = p.mask[:, :, None].astype(p.targets.dtype)
+    seen = [True] * T if weight is None else to_numpy(weight.any(axis=(1, 2))).tolist()
+    h, below = list(p.start), SimpleNamespace(blocks=net.blocks[:c])
+    for begin in range(0, T, length):
+        cut = slice(begin, min(begin + length, T))
+        reset = None if p.reset is None else p.reset[cut]
+        x, tapes, inputs = p.inputs[cut], [], []
+        for l, (out, last, tape) in enumerate(steps_through(below, params[:c], h[:c], x, reset, p.start[:c])):
+            inputs, tapes, x, h[l] = [*inputs, x], [*tapes, tape], out, last
+        y, w = p.targets[cut], None if weight is None else weight[cut]
+        follow = _follow if carry == "state" else _free
+        mu, s, tape, looks, h[c], covariance = follow(
+            net.blocks[c], params[c], h[c], x, y, w, reset, p.start[c], step, seen[cut], kalman
         )
-        M.step(params, stretch, 0)  # (TPR.2)
-        if influence == "implicit":
-            R = net.blocks[c].times_jacobian(params[c], stretch.locals[c], 0, R)  # (TPR.2)
-        s, now, loss = _infer(readout, theta, mu, p.targets[t], Pi, inference, inference_steps, step_size * beta)
-        if p.mask is not None:  # (tPC.8)
-            seen = p.mask[t][:, None]
-            s = xp.where(seen, s, mu)
-            now = now._replace(xi=[None, *(xp.where(seen, v, 0 * v) for v in now.xi[1:])])
-            loss = xp.where(p.mask[t], loss, 0 * loss)
-        credit = [None] * len(net.blocks)
-        credit[c] = -now.xi[1]  # Pi eps / beta
-        total = M.readout(credit, total)  # (TPR.3)
-        local = local_gradient(readout, theta, now)[1:]  # (TPR.3)
-        grads = local if grads is None else [{k: a[k] + b[k] for k in a} for a, b in zip(grads, local, strict=True)]
-        losses = losses + loss
-        if influence == "implicit":
-            readout_total = readout_total + xp.einsum("bn,bnp->p", credit[c], R)  # (TPR.8)
-        if influence in ("implicit", "diag") and carry == "state":
-            seen = None if p.mask is None else p.mask[t]
-            R = _damp(M, c, R, readout, theta, now, Pi, seen, influence)  # (TPR.5)-(TPR.7)
-        state = s if carry == "state" else mu  # (TPR.4)
-    found = M.gradients(params, total)
-    if influence == "implicit" and carry == "state":
+        stretch = Stretch(None, None, [*tapes, tape], [*inputs, x])
+        q = xp.stack([step.credit(look.now) for look in looks]).reshape(mu.shape)
+        direct = None
+        if step.complex and c:
+            direct = xp.stack([step.direct(look.now) for look in looks]).reshape(*mu.shape[:2], -1)
+        yield Path(stretch, mu, s, q, direct, looks, list(h), cut, covariance)
+
+
+def _follow(cell, p, state, x, y, w, reset, start, step, seen, kalman):
+    """Step by step: each begins at the state inferred in the one before (TPR.4)."""
+    xp, tapes, mus, states, looks, covariance = array_module(x), [], [], [], [], []
+    for t in range(len(x)):
+        if reset is not None:
+            state = xp.where(reset[t][:, None], start, state)
+        after, tape = cell.scan(p, state, x[t : t + 1])
+        mu, lanes = after[0], None if w is None else w[t]
+        Pi = None if kalman is None else kalman.predict(cell, p, tape, None if reset is None else reset[t])
+        look = step.infer(mu, y[t], x[t], lanes, state, Pi, idle=not seen[t])
+        if kalman is not None:
+            covariance.append(kalman.update(look.now, Pi))
+        state = step.as_state(look.s)
+        for values, value in ((tapes, tape), (mus, mu), (states, state), (looks, look)):
+            values.append(value)
+    return xp.stack(mus), xp.stack(states), _joined(tapes, reset), looks, state, covariance
+
+
+def _free(cell, p, state, x, y, w, reset, start, step, seen, kalman):
+    """The predictions are carried: all steps are lanes of one inference (TPR.4)."""
+    after, tape = cell.scan(p, state, x, reset, start)
+    lanes = None if w is None else flat_time(w)
+    look = step.infer(flat_time(after), flat_time(y), flat_time(x), lanes, flat_time(tape.before))
+    return after, step.as_state(look.s).reshape(after.shape), tape, [look], after[-1].copy(), []
+
+
+def _joined(tapes, reset):
+    """Tapes of single steps as that of the stretch."""
+    if len(tapes) == 1:
+        return tapes[0]._replace(reset=reset)
+    xp = array_module(tapes[0].u)
+    join = lambda arrays: xp.concatenate(arrays)  # noqa: E731
+    kept = tuple(join(parts) for parts in zip(*(tape.kept for tape in tapes), strict=True))
+    u, before, after = (join([tape[i] for tape in tapes]) for i in range(3))
+    return Tape(u, before, after, kept, reset)
+
+
+# ---------------------------------------------------------------------- credit through time
+
+
+def _start(influence, carry, net, params, p, step):
+    """The influence at the beginning, or None."""
+    if influence is None:
+        return None
+    if influence in ("implicit", "diag"):
+        cell = net.blocks[net.cells[-1]]
+        if influence == "implicit" and not isinstance(cell, GatedCell):
+            raise ValueError(
+                f"influence implicit couples the units, and the traces of a diagonal cell do not close under it; block "
+                f"{net.cells[-1] + 1} is {cell.formula}: take diag"
+            )
+        step.check_second_derivatives(f"influence {influence}")
+        if carry == "state":
+            return Damped(net, params, p.start, step, influence)
+        influence = "plain"  # what is carried is mu_t, whose influence is M_t: nothing is damped
+    return start_influence("hybrid" if influence == "plain" else influence, net, params, p.start)
+
+
+def _one_step(net, params, p, path):
+    """No history: -Mbar^T Pi eps/beta, and through space what stands below (tPC.7)."""
+    q, grads = _spread(net, params, path, through_cells=True)
+    T, B = path.mu.shape[:2]
+    for l in net.cells:
+        cell, tape = net.blocks[l], path.stretch.tapes[l]
+        lanes = Tape(
+            *(flat_time(a)[None] for a in tape[:3]), tuple(flat_time(a)[None] for a in tape.kept), None
+        )
+        swept = cell.sweep(params[l], lanes, None, flat_time(q[l]))
+        grads[l] = grads[l] | cell.gradients(params[l], lanes, swept)
+        if cell.learn_h0:  # it enters where a step begins at the initial state
+            xp, begins = array_module(path.mu), _begins(p, path.cut, T, B)
+            arrived = swept.start.reshape(T, B, -1)
+            arrived = xp.where(begins[:, :, None], arrived, xp.zeros_like(arrived)).sum(axis=(0, 1))
+            grads[l] |= cell.initial_gradient(arrived)
+    return grads
+
+
+def _begins(p, cut, T, B):
+    """Which steps of a stretch begin at the initial state, ``(T, B)``."""
+    xp = array_module(p.inputs)
+    begins = xp.zeros((T, B), bool) if p.reset is None else p.reset[cut].copy()
+    if cut.start == 0:
+        begins[0] = True
+    return begins
+
+
+def _in_block(net, params, path, M):
+    """(HYB.1): credit through the block, and through M what was before it."""
+    c, stretch = net.cells[-1], path.stretch
+    cell, p = net.blocks[c], params[c]
+    swept = cell.sweep(p, stretch.tapes[c], path.q, None)
+    grads = [{} for _ in net.blocks]
+    grads[c] = cell.gradients(p, stretch.tapes[c], swept)
+    arrived, start = [None] * len(net.blocks), [None] * len(net.blocks)
+    arrived[c], start[c] = swept.reset, swept.start
+    if c:
+        v = cell.pull_input(p, stretch.tapes[c], swept)
+        v = v if path.direct is None else v + path.direct
+        back = pull(SimpleNamespace(blocks=net.blocks[:c]), params[:c], stretch.tapes[:c], v, [None] * c)
+        grads[:c], arrived[:c], start[:c] = back.grads, back.reset, back.start
+    add_learned(net, grads, arrived)
+    for l, found in enumerate(M.gradients(params, M.readout(start))):  # (HYB.1)
+        grads[l] = _plus(grads[l], found)
+    M.advance(params, stretch)  # (HYB.2)
+    return grads
+
+
+def _step_by_step(net, params, p, path, M, found):
+    """(TPR.2), (TPR.3); what the readout of the influence gives is added up in ``found.total``."""
+    q, grads = _spread(net, params, path, through_cells=M.local)
+    cells = zip(net.blocks, params, path.stretch.tapes, strict=False)
+    done = path.stretch._replace(locals=[b.local(v, tape) if is_cell(b) else None for b, v, tape in cells])
+    reset = None if p.reset is None else p.reset[path.cut]
+    anew = [False] * len(path.q) if reset is None else to_numpy(reset.any(axis=1))
+    for t in range(len(path.q)):
+        if anew[t]:
+            M.reset(reset[t])  # (RTRL.6)
+        if hasattr(M, "observe"):
+            M.observe(p.targets[path.cut][t])
+        M.step(params, done, t)  # (TPR.2)
+        found.total = M.readout([None if v is None else v[t] for v in q], found.total)  # (TPR.3)
+        if isinstance(M, Damped):
+            M.damp(path.looks[t].now)  # (TPR.5)
+    return grads
+
+
+def _spread(net, params, path, through_cells):
+    """Credit at every cell's state, a list with one entry a block, and gradients of the blocks that it passes."""
+    c, L, tapes = net.cells[-1], len(net.blocks), path.stretch.tapes
+    q, grads, v = [None] * L, [{} for _ in net.blocks], path.direct
+    q[c] = path.q
+    if c and through_cells:
+        down = one_step_down(net.blocks[c], params[c], tapes[c], path.q)  # (STACK.4)
+        v = down if v is None else v + down
+    if c and v is not None:
+        below = SimpleNamespace(blocks=net.blocks[:c])
+        q[:c], grads[:c] = credit(below, params[:c], tapes[:c], v, through_cells)
+    return q, grads
+
+
+class _Sums:
+    """What a gradient adds up on its way through time."""
+
+    def __init__(self, net):
+        self.net, self.grads, self.total = net, [{} for _ in net.blocks], None
+        self.scalars, self.states = ([], [], [], []), []
+
+    def add(self, grads):
+        """Gradients of some blocks, in which parameters may be missing."""
+        for l, found in enumerate(grads):
+            self.grads[l] = _plus(self.grads[l], found)
+
+    def above(self, step, path):
+        """Parameters above the state (TPR.3), energies and states."""
+        c, shape = self.net.cells[-1], path.mu.shape[:2]
+        for look in path.looks:
+            found = step.gradients(look.now)
+            if step.complex:
+                self.grads[c] = _plus(self.grads[c], found[0])
+                found = found[1:]
+            for l, g in enumerate(found[: len(self.net.blocks) - c - 1], start=c + 1):
+                self.grads[l] = _plus(self.grads[l], g)
+        xp = array_module(path.mu)
+        for values, name in zip(self.scalars, ("start", "energy", "residual", "loss"), strict=True):
+            values.append(xp.stack([getattr(look, name) for look in path.looks]).reshape(shape))
+        loss = self.scalars[3][-1]
+        if not bool(xp.isfinite(loss).all()):
+            t, b = (int(v[0]) for v in to_numpy(~xp.isfinite(loss)).nonzero())
+            raise FloatingPointError(
+                f"the loss is not finite from step {path.cut.start + t} on (sequence {b}): inference before it diverged, "
+                f"or the parameters are too large"
+            )
+        self.states.append(path.s)
+
+    def readout(self, M):
+        """(TPR.7), (TPR.8): what the parameters above the state owe to the carried states."""
+        if M.R is not None:
+            for l, g in M.readout_gradients():
+                self.grads[l] = _plus(self.grads[l], g)
+
+    def result(self, params):
+        """In the structure of ``params``."""
+        return [{name: g[name] for name in p} for g, p in zip(self.grads, params, strict=True)]
+
+
+def _plus(a, b):
+    """The sum of the gradients of a block, in which parameters may be missing."""
+    return {k: a[k] + b[k] if k in a and k in b else a.get(k, b.get(k)) for k in {**a, **b}}
+
+
+def _together(parts):
+    """Along time."""
+    return parts[0] if len(parts) == 1 else array_module(parts[0]).concatenate(parts)
+
+
+class Damped(Influence):
+    """Influence on the inferred state, Eqs. (TPR.5)-(TPR.7): "implicit" and "diag".
+
+    ``damp`` turns M_t into S_t after the readout of a step. ``R (B, N, P)`` are the columns of the parameters above the state,
+    which reach the past through the carried states (implicit only).
+    """
+
+    def __init__(self, net, params, h, step, kind):
+        super().__init__(net, params, h)
+        self.c, self.timestep, self.kind, self.R, self.R_total = net.cells[-1], step, kind, None, 0
+        if kind == "implicit":
+            width = sum(v.size for p in step.params for v in p.values())
+            self.R = array_module(h[self.c]).zeros((*h[self.c].shape, width), h[self.c].dtype)
+
+    @property
+    def entries(self) -> int:
+        """Numbers kept, all lanes together."""
+        return super().entries + (0 if self.R is None else self.R.size)
+
+    def reset(self, mask):
+        """As :meth:`Influence.reset`."""
+        super().reset(mask)
+        if self.R is not None:
+            xp = array_module(mask)
+            self.R = xp.where(mask[:, None, None], xp.zeros_like(self.R), self.R)
+
+    def step(self, params, stretch, t):
+        """M_t = Mbar_t + J_t S_{t-1} (TPR.2)."""
+        super().step(params, stretch, t)
+        if self.R is not None:
+            cell, local = self.net.blocks[self.c], stretch.locals[self.c]
+            self.R = cell.times_jacobian(params[self.c], local, t, self.R)  # (TPR.2)
+
+    def readout(self, q, total=None):
+        """As :meth:`Influence.readout`; that of the parameters above the state is added up here."""
+        if self.R is not None:
+            self.R_total = self.R_total + array_module(self.R).einsum(
+                "bn,bnp->p", q[self.c], self.R
+            )  # (TPR.8)
+        return super().readout(q, total)
+
+    def damp(self, now):
+        """S_t from M_t, at the end of a step's inference (TPR.5)-(TPR.7)."""
+        own, below, step = self.own[self.c], self.below[self.c], self.timestep
+        xp = array_module(now.yhat)
+        H, mixed = step.second_derivatives(now, mixed=self.kind == "implicit")
+        if self.kind == "diag":
+            N = step.net.sizes[1]
+            diagonal = xp.diagonal(H[:, :N, :N], axis1=1, axis2=2)
+            Pi = xp.diagonal(weigh_rows(step.Pi[1], xp.eye(N, dtype=H.dtype)[None])[0])
+            if step.complex:  # a unit's Re and Im together, so that its trace stays one complex number
+                Pi, diagonal = Pi.reshape(-1, 2).sum(axis=1), diagonal.reshape(len(H), -1, 2).sum(axis=2)
+            factor = Pi / diagonal  # (TPR.5)
+            if isinstance(own, dict):
+                for trace in own.values():
+                    trace *= factor.reshape(*trace.shape[:3], *[1] * (trace.ndim - 3))
+            else:
+                own *= factor[:, :, None]
+            if below is not None:
+                below *= factor[:, :, None]
+            return
+        N, columns = own.shape[1], [A for A in (below, own, self.R) if A is not None]
+        M = xp.concatenate(columns, axis=2)
+        right = xp.zeros((*H.shape[:2], M.shape[2]), H.dtype)
+        right[:, :N] = xp.swapaxes(weigh_rows(step.Pi[1], xp.swapaxes(M, 1, 2)), 1, 2)  # Pi M
+        right[:, :, M.shape[2] - self.R.shape[2] :] -= mixed  # (TPR.7)
+        S, at = xp.linalg.solve(H, right)[:, :N], 0  # (TPR.6)
+        for A in columns:
+            A[...] = S[:, :, at : at + A.shape[2]]
+            at += A.shape[2]
+
+    def readout_gradients(self):
+        """(block, gradients) of the parameters above the state, through the carried states."""
         at = 0
-        for g in grads:
-            for name in g:
-                g[name] = g[name] + readout_total[at : at + g[name].size].reshape(g[name].shape)
-                at += g[name].size
-    for l, g in enumerate(grads, start=c + 1):
-        found[l] = g
-    return Gradient(found, losses, final=[state])
+        for i, p in enumerate(self.timestep.params):
+            found = {}
+            for name, value in p.items():
+                found[name] = self.R_total[at : at + value.size].reshape(value.shape)
+                at += value.size
+            if found:
+                yield self.c + i, found
 
 
-def _divided(Pi, beta):
-    """Precisions over beta, but for the output's, which belongs to the loss."""
-    return [None, *((1 / beta if v is None else v / beta) for v in Pi[1:-1]), Pi[-1]]
+# ---------------------------------------------------------------------- what is what
 
 
-def _infer(net, params, mu, y, Pi, inference, steps, step_size):
-    """State (B, n) inferred, errors at the end, loss at the start."""
-    s, now, first = spc._feedforward(net, params, mu, y, Pi)
-    if inference == "fixed":  # (TPR.10): predictions and Jacobians stay those of the forward pass, at their equilibrium
-        loss, xi = net.loss.value(now.yhat, y), list(now.xi)
-        for l in range(len(net.blocks) - 1, 0, -1):
-            xi[l] = net.blocks[l].vjp(params[l], now.tape[l + 1], xi[l + 1], params=False)[0]
-        return mu + _solved(Pi[1], xi[1]), now._replace(xi=xi), loss
-    if inference == "spc":
-        run, now, loss = spc._infer(net, params, s, y, Pi, now, first, steps, step_size, None, 0, feedforward=True)
-        return run.s[1], now, loss
-    raise NotImplementedError
-
-
-def _solved(Pi, v):
-    """Pi^-1 v for rows v ``(B, n)``."""
-    if Pi is None:
-        return v
-    return array_module(v).linalg.solve(Pi, v.T).T if getattr(Pi, "ndim", 0) == 2 else v / Pi
-
-
-def _damp(M, c, R, readout, theta, now, Pi, seen, influence):
-    """S from M, in place: of the state that is carried; the new influence of the readout's parameters."""
-    xp, n = array_module(R), R.shape[1]
-    H, mixed = _second_derivatives(readout, theta, now, Pi)
-    own, below = M.own[c], M.below[c]
+def which(influence, carry, step):
+    """Which gradient a combination is, in a sentence (table of the module)."""
+    name = influence if isinstance(influence, str) else type(influence).__name__
+    end = "" if step.inference == "fixed" else ", at the equilibrium of inference"
+    exact = influence in ("plain", "exact", "hybrid") or (
+        carry == "prediction" and influence in ("implicit", "diag")
+    )
+    envelopes = "the Moreau envelopes of beta L_t along the free trajectory"
+    first = step.inference == "spc" and step.steps == 1 and step.layers == 1 and step.start == "prediction"
+    if carry == "prediction" and (step.inference == "fixed" or (first and step.Pi[1] is None)):
+        times = "" if step.inference == "fixed" else f"{step.step_size / step.beta:g} times "
+        if exact:
+            return f"{times}the gradient of BPTT, exactly ({'TPR.10' if not times else 'TPR.11'})"
+        if influence is None:
+            return f"{times}tBPTT(1), exactly: immediate terms only (BPTT.4)"
+    if influence is None:
+        of = "(1/beta) sum F_t*" if carry == "state" else f"(1/beta) the sum of {envelopes}"
+        return f"the gradient of {of} with a stop at the carried state{end} (tPC.7): no history"
+    if exact and carry == "prediction":
+        return f"the gradient of (1/beta) the sum of {envelopes}{end} (TPR.9); BPTT + O(beta)"
+    if influence == "implicit":
+        return f"the gradient of (1/beta) sum F_t* along the inferred trajectory{end} (TPR.8); BPTT + O(beta)"
+    if exact:
+        return "of nothing exactly: BPTT + O(beta); tpc.certificate bounds the distance to the gradient of (1/beta) sum F_t* (TPR.13)"
     if influence == "diag":
-        diagonal = _times(Pi[1], xp.ones((1, n)))[0] / xp.diagonal(H[:, :n, :n], axis1=1, axis2=2)  # (TPR.5)
-        S = [None if A is None else diagonal[:, :, None] * A for A in (below, own)]
-    else:
-        columns = [A for A in (below, own, R) if A is not None]
-        ends = [A.shape[2] for A in columns]
-        right = xp.zeros((*H.shape[:2], sum(ends)), H.dtype)
-        joined = xp.concatenate(columns, axis=2)
-        right[:, :n] = xp.swapaxes(_times(Pi[1], xp.swapaxes(joined, 1, 2)), 1, 2)  # Pi M
-        right[:, :, sum(ends[:-1]) :] -= mixed  # (TPR.7)
-        solved = xp.linalg.solve(H, right)[:, :n]  # (TPR.6)
-        parts, at = [], 0
-        for w in ends:
-            parts.append(solved[:, :, at : at + w])
-            at += w
-        S = [None, *parts] if below is None else parts
-    if seen is not None:  # (tPC.8): no observation, no damping
-        keep = seen[:, None, None]
-        old = (below, own, R)
-        S = [None if a is None else xp.where(keep, a, b) for a, b in zip(S, old, strict=False)]
-    M.below[c], M.own[c] = S[0], xp.ascontiguousarray(S[1])
-    return S[2] if influence == "implicit" else R
+        return "of nothing exactly: the damping without what couples the units (TPR.5); BPTT + O(beta)"
+    return f"an estimate with the influence {name} in the place of plain: see there whether it is biased"
 
 
-def _times(Pi, v):
-    """Pi v for rows v ``(..., n)``."""
-    if Pi is None:
-        return v
-    return v @ Pi if getattr(Pi, "ndim", 0) == 2 else v * Pi
-
-
-def _second_derivatives(net, params, now, Pi):
-    """H (B, n, n) of the energy in all free states, and the mixed derivative (B, n, P) in state and parameter, (TPR.6)."""
-    xp, L = array_module(now.yhat), len(net.blocks)
-    sizes = net.sizes[1:L]
-    ends = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
-    B, n = len(now.yhat), ends[-1]
-    width = sum(v.size for p in params for v in p.values())
-    H, mixed = xp.zeros((B, n, n), now.yhat.dtype), xp.zeros((B, n, width), now.yhat.dtype)
-    at = 0
-    eye = lambda k: xp.eye(k, dtype=now.yhat.dtype)  # noqa: E731
-    H[:, : ends[1], : ends[1]] += _times(Pi[1], eye(sizes[0]))
-    for l in range(2, L + 1):  # block l takes the free state l - 1
-        block, p, tape, xi = net.blocks[l - 1], params[l - 1], now.tape[l], now.xi[l]
-        phi, W = ACTIVATIONS[block.activation], p["W"]
-        here = slice(ends[l - 2], ends[l - 1])
-        dphi, d2phi = phi.dphi(tape.a, tape.r), phi.d2phi(tape.a, tape.r)
-        if block.form == "post":
-            J = dphi[:, :, None] * W
-            bend = W.T @ ((xi * d2phi)[:, :, None] * W)
+def _warn(rule, start, energy, residual, step_size, tolerance):
+    """Warn by name of sequences whose energy rose in inference, is not finite, or that missed the tolerance."""
+    xp = array_module(energy)
+    start, energy, residual = start.real, energy.real, residual.real
+    rounding = 100 * float(xp.finfo(start.dtype).eps) * (1 + abs(start))
+    diverged = ~(energy <= start + rounding) | ~xp.isfinite(residual)
+    late = residual >= tolerance if tolerance is not None else xp.zeros_like(diverged)
+    flags = to_numpy(xp.stack([diverged, late]))
+    for flag, what in zip(flags, ("diverged", "did not converge"), strict=True):
+        if not flag.any():
+            continue
+        t, b = (int(v[0]) for v in flag.nonzero())
+        lanes = flag.any(axis=0).nonzero()[0]
+        shown = ", ".join(map(str, lanes[:8])) + (", ..." if len(lanes) > 8 else "")
+        message = (
+            f"{rule} inference {what} at {flag.sum()} of {flag.size} steps, in the sequences {shown} (first: step {t} of "
+            f"sequence {b})"
+        )
+        if what == "diverged":
+            message += (
+                f": the energy rose above its start, with step_size {step_size}; a fixed step must stay below 2 / (largest "
+                f"eigenvalue of the second derivative of F_t) of every lane"
+            )
         else:
-            J = W * dphi[:, None]
-            bend = ((xi @ W) * d2phi)[:, :, None] * eye(W.shape[1])
-        if l == L:
-            PJ = xp.stack([net.loss.curvature(now.yhat, J[:, :, k]) for k in range(J.shape[2])], axis=2)
-        else:
-            PJ = xp.swapaxes(_times(Pi[l], xp.swapaxes(J, 1, 2)), 1, 2)
-            above = slice(ends[l - 1], ends[l])
-            H[:, above, above] += _times(Pi[l], eye(sizes[l - 1]))
-            H[:, above, here] -= PJ
-            H[:, here, above] -= xp.swapaxes(PJ, 1, 2)
-        H[:, here, here] += xp.swapaxes(J, 1, 2) @ PJ - bend
-        # parameters: dE/dW = -delta z^T, dE/db = -delta
-        k = W.size
-        if block.form == "post":
-            delta, z = xi * dphi, tape.s
-            d_delta = -dphi[:, None] * xp.swapaxes(PJ, 1, 2) + (xi * d2phi)[:, None] * W.T  # (B, n_in, n_out)
-            dz = eye(W.shape[1])[None]
-        else:
-            delta, z = xi, tape.r
-            d_delta = -xp.swapaxes(PJ, 1, 2)
-            dz = dphi[:, :, None] * eye(W.shape[1])
-        G = -(d_delta[:, :, :, None] * z[:, None, None] + delta[:, None, :, None] * dz[:, :, None])
-        mixed[:, here, at : at + k] = G.reshape(B, -1, k)
-        if block.bias:
-            mixed[:, here, at + k : at + k + len(W)] = -d_delta
-        if l < L:
-            up = _times(Pi[l], eye(sizes[l - 1])) * xp.ones((B, 1, 1))
-            up = up * dphi[:, None] if block.form == "post" else up  # d delta / d s_l, rows are directions
-            mixed[:, above, at : at + k] = -(up[:, :, :, None] * z[:, None, None]).reshape(B, -1, k)
-            if block.bias:
-                mixed[:, above, at + k : at + k + len(W)] = -up
-        at += k + (len(W) if block.bias else 0)
-    return H, mixed
+            message += (
+                f": the largest residual is {to_numpy(residual).max():.1e}, the tolerance {tolerance:.1e}; use more "
+                f"inference_steps"
+            )
+        warnings.warn(message, InferenceWarning, stacklevel=3)
+        return
+
+
+class Certificate(NamedTuple):
+    """Bounds of :func:`certificate`, (TPR.13).
+
+    Attributes
+    ----------
+    delta : (T, B)          on the Frobenius norm of S^plain - S^impl after every step
+    gradient : (T, B)       on the norm of the difference of the two gradients of every step, all parameters together
+    total : (B,)            on that of their sum over time: the sum of ``gradient``
+    """
+
+    delta: Array
+    gradient: Array
+    total: Array
+
+
+def certificate(
+    net,
+    params,
+    inputs,
+    targets,
+    mask=None,
+    h0=None,
+    reset=None,
+    *,
+    inference="spc",
+    beta=1.0,
+    inference_steps=20,
+    step_size=0.1,
+    tolerance=None,
+    precision=None,
+    start="prediction",
+) -> Certificate:
+    r"""How far the paper's gradient ("plain", carry "state") is at most from that of (1/beta) sum F_t* ("implicit"), (TPR.13).
+
+    Arguments as in :func:`gradient`. Both follow one trajectory, so the difference of their influences obeys a recursion of
+    its own, and its norm one that needs no second influence: :math:`\delta_t = |D_t J_t| \delta_{t-1} + |(I - D_t) M_t|`, spectral
+    and Frobenius norms; a step's gradients differ by at most :math:`|J_t^	op \Piarepsilon_t/eta|\, \delta_{t-1}`. The columns
+    of the parameters above the state, of which "plain" has none, count too (TPR.7).
+
+    Returns
+    -------
+    Certificate
+
+    Notes
+    -----
+    Cost: that of step-by-step RTRL, and n^2 P a step. The bound holds for the inferred trajectory as it is; that "implicit" is
+    the gradient of sum F_t* needs the equilibrium.
+    """
+    p = prepare_sequences(net, params, inputs, targets, mask, h0, reset)
+    options = {"inference": inference, "beta": beta, "inference_steps": inference_steps}
+    options |= {"step_size": step_size, "tolerance": tolerance, "start": start}
+    step = Timestep(net, params, precision, **options)
+    M = _start("implicit", "state", net, params, p, step)  # refuses what has no certificate
+    M, c = start_influence("exact", net, params, p.start), net.cells[-1]
+    xp, (cell, q) = array_module(p.inputs), (net.blocks[c], params[c])
+    delta, deltas, bounds = 0, [], []
+    for path in walk(net, params, p, step, "state", 1):
+        cells = zip(net.blocks, params, path.stretch.tapes, strict=False)
+        done = path.stretch._replace(
+            locals=[b.local(v, tape) if is_cell(b) else None for b, v, tape in cells]
+        )
+        if p.reset is not None:
+            again = p.reset[path.cut][0]
+            M.reset(again)
+            delta = xp.where(again, 0 * delta, delta)
+        M.step(params, done, 0)
+        J = cell.state_jacobian(q, path.stretch.tapes[c])
+        back = (path.q[0][:, None] @ J)[:, 0]
+        bounds.append(xp.sqrt(inner(back, back)) * delta)  # (TPR.13)
+        H, mixed = step.second_derivatives(path.looks[0].now)
+        N, columns = J.shape[1], [A for A in (M.below[c], M.own[c]) if A is not None]
+        right = xp.zeros((*H.shape[:2], N), H.dtype)
+        right[:, :N] = weigh_rows(step.Pi[1], xp.eye(N, dtype=H.dtype)[None])
+        solved = xp.linalg.solve(H, xp.concatenate([right, mixed], axis=2))[:, :N]
+        D, readout = solved[:, :, :N], solved[:, :, N:]  # (TPR.6), (TPR.7)
+        left = xp.concatenate([A - D @ A for A in columns] + [readout], axis=2)
+        grown = xp.linalg.norm(D @ J, 2, axis=(1, 2)) * delta
+        delta = grown + xp.sqrt((left * left).sum(axis=(1, 2)))  # (TPR.13)
+        deltas.append(delta)
+    gradient = xp.stack(bounds)
+    return Certificate(xp.stack(deltas), gradient, gradient.sum(axis=0))
+
+
+class Filtered(NamedTuple):
+    """What :func:`infer` returns.
+
+    Attributes
+    ----------
+    states, predictions : (T, B, N)     s_t inferred, and mu_t
+    outputs, forecasts : (T, B, o)      read out of s_t, and of mu_t: before y_t was seen
+    energy, residual : (T, B)           of F_t/beta at the end of inference
+    covariance : (T, B, N, N)           Sig_t of (KAL.4), with ``propagate``; else None
+    final : list                        carried state of every cell, to go on with
+    """
+
+    states: Array
+    predictions: Array
+    outputs: Array
+    forecasts: Array
+    energy: Array
+    residual: Array
+    covariance: Array
+    final: list
+
+
+def infer(
+    net,
+    params,
+    inputs,
+    observations,
+    mask=None,
+    h0=None,
+    reset=None,
+    *,
+    carry="state",
+    inference="spc",
+    beta=1.0,
+    inference_steps=20,
+    step_size=0.1,
+    tolerance=None,
+    precision=None,
+    start="prediction",
+    observed=None,
+    propagate=False,
+) -> Filtered:
+    r"""Filtering: the inference that training uses, at deployment, on observations that come when they come.
+
+    Parameters
+    ----------
+    net, params, inputs, observations, mask, h0, reset, carry, inference, beta, inference_steps, step_size, tolerance, precision,
+    start                             as in :func:`gradient`; the last precision is R^-1, that of the observations
+    mask : (T, B) bool, or lengths    where something is observed; nowhere is an open-loop rollout: s_t = mu_t (tPC.8)
+    observed : (T, B, o) bool         the same for every channel of a squared error, in the place of ``mask``
+    propagate : bool
+        the precision of the prediction follows the past, Eq. (KAL.4): ``precision[0]`` is then Q^-1 of the noise that each step
+        adds, and the covariance Sig_t of the state is returned. The initial state is known. With a linear cell and
+        readout this is the Kalman filter, with others an extended one. Needs "state", and Dense blocks above a gated cell
+
+    Returns
+    -------
+    Filtered
+
+    Raises
+    ------
+    ValueError, TypeError             as :func:`gradient`; channels masked under a full R^-1 (its entries would have to change)
+
+    Notes
+    -----
+    Cost: N forward and backward passes of what stands above the state, a step; ``propagate``: and N^3.
+    """
+    p = prepare_sequences(net, params, inputs, observations, mask, h0, reset, stretch=True)
+    options = {"inference": inference, "beta": beta, "inference_steps": inference_steps}
+    options |= {"step_size": step_size, "tolerance": tolerance, "start": start}
+    check_word("carry", carry, CARRIES)
+    step = Timestep(net, params, precision, **options)
+    if inference == "newton":
+        step.check_second_derivatives("inference newton")
+    weight = None if observed is None else _check_observed(net, params, p, mask, observed, step)
+    kalman, c = None, net.cells[-1]
+    if propagate:
+        if carry != "state":
+            raise ValueError(
+                "propagate needs carry state: a covariance follows what is inferred; got prediction"
+            )
+        if not isinstance(net.blocks[c], GatedCell):
+            raise ValueError(f"propagate needs a gated cell, block {c + 1} is {net.blocks[c].formula}")
+        step.check_second_derivatives("propagate")
+        kalman = Propagated(step, p.start[c])
+    rows = [[] for _ in range(8)]
+    for path in walk(net, params, p, step, carry, AT_ONCE, weight, kalman):
+        xp, shape = array_module(path.mu), path.mu.shape[:2]
+        u = flat_time(path.stretch.inputs[c])
+        read = [step.outputs(flat_time(h), u).reshape(*shape, -1) for h in (path.s, path.mu)]
+        scalars = [xp.stack([v[i] for v in path.looks]).reshape(shape) for i in (3, 4, 5)]
+        found = [path.s, path.mu, *read, *scalars, xp.stack(path.covariance) if kalman else None]
+        for values, value in zip(rows, found, strict=True):
+            values.append(value)
+    s, mu, outputs, forecasts, first, energy, residual = (_together(values) for values in rows[:7])
+    _warn(inference, first, energy, residual, step_size, tolerance)
+    covariance = _together(rows[7]) if kalman else None
+    return Filtered(
+        s, mu, outputs, forecasts, energy, residual, covariance, [path.last[l] for l in net.cells]
+    )
+
+
+def _check_observed(net, params, p, mask, observed, step):
+    """The weight (T, B, o) of the channels."""
+    if mask is not None:
+        raise ValueError("mask and observed both say what is seen: give one of them")
+    if net.loss.name != "mse":
+        raise ValueError(
+            f"observed is for the channels of a squared error, the loss is {net.loss.name}: take mask"
+        )
+    check_array("observed", observed, kinds="b")
+    if observed.shape != p.targets.shape:
+        raise ValueError(f"observed must be boolean of shape {p.targets.shape}, got shape {observed.shape}")
+    check_module("observed", observed, params)
+    if getattr(step.Pi[-1], "ndim", 0) == 2 and bool((observed.any(axis=2) != observed.all(axis=2)).any()):
+        raise ValueError(
+            f"observed must take all channels of a step or none under a full precision of the output, Pi[{step.layers + 1}]: "
+            f"give that one as a diagonal"
+        )
+    return observed.astype(p.targets.dtype)
+
+
+class Propagated:
+    """The covariance of the state, from step to step, Eq. (KAL.4)."""
+
+    def __init__(self, step, start):
+        xp, (B, N) = array_module(start), start.shape
+        Pi = weigh_rows(step.Pi[1], xp.eye(N, dtype=start.dtype)[None])[0]
+        self.step, self.Q = step, xp.linalg.inv(Pi) / step.beta
+        self.covariance = xp.zeros((B, N, N), start.dtype)
+
+    def predict(self, cell, p, tape, reset):
+        """Pi_t over beta, ``(B, N, N)``."""
+        xp, Sig = array_module(self.Q), self.covariance
+        if reset is not None:
+            Sig = xp.where(reset[:, None, None], xp.zeros_like(Sig), Sig)
+        A = cell.state_jacobian(p, tape)
+        return xp.linalg.inv(A @ Sig @ xp.swapaxes(A, 1, 2) + self.Q) / self.step.beta  # (KAL.4)
+
+    def update(self, now, Pi):
+        """Sig_t, at the end of a step's inference."""
+        H, _ = self.step.second_derivatives(now, [None, Pi, *self.step.Pi[2:]], mixed=False)
+        N = Pi.shape[-1]
+        self.covariance = array_module(Pi).linalg.inv(H)[:, :N, :N] / self.step.beta  # (KAL.4)
+        return self.covariance
