@@ -92,6 +92,7 @@ class Timestep:
         self.params = [{}, *(theta if above and theta else [{}])]
         self.loss = self.net.loss
         given = check_precision(self.net, params, precision)
+        self.unit_precision = all(v is None for v in given)
         self.Pi = [None, *(_over(v, self.beta) for v in given[1:-1]), given[-1]]
 
     @property
@@ -251,7 +252,7 @@ class _Bent:
             select = None
         if isinstance(block, Flatten):  # the state itself is read out
             W = xp.eye(xi.shape[1], dtype=xi.dtype)
-            J, bend, self.dense = W[None], 0 * xi[:, :, None], None
+            J, bend, self.dense = W[None], xp.zeros_like(W)[None], None
         elif isinstance(block, ComplexOutput):
             J, bend, self.dense = block.C[None], xp.zeros((1, n_in, n_in), xi.dtype), None
         else:

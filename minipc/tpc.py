@@ -8,6 +8,7 @@ r"""Temporal predictive coding and tPC-RTRL: the state of each step is inferred,
 (TPR.3)    :math:`g = -\frac1\beta \sum_t M_t^\top \Pi\varepsilon_t`; readout: :math:`\frac1\beta` times the local gradient at :math:`s_t`
 (TPR.4)    carry :math:`c_t = s_t` ("state") or :math:`\mu_t` ("prediction")
 (TPR.5)    influence: none, S = 0; plain, S = M; implicit, S = Damp M; diag, S = (diag Pi / diag H) M
+           (H of the state alone: hidden states of the readout eliminated)
 (TPR.6)    :math:`S_t = [H_t^{-1}]_{ss} \Pi M_t`, H of all free states at :math:`s_t`
 (TPR.7)    readout parameters: :math:`S_t = [H_t^{-1}(\Pi M_t - \partial^2 F_t/\partial s\,\partial\theta)]_s`
 (TPR.13)   certificate: :math:`|\Delta_t| \le |D_t J_t| |\Delta_{t-1}| + |(I - D_t) M_t|` for :math:`\Delta = S^{plain} - S^{impl}`, D = Damp
@@ -459,7 +460,10 @@ class Damped(Influence):
         H, mixed = step.second_derivatives(now, mixed=self.kind == "implicit")
         if self.kind == "diag":
             N = step.net.sizes[1]
-            diagonal = xp.diagonal(H[:, :N, :N], axis1=1, axis2=2)
+            hidden, between, H = H[:, N:, N:], H[:, :N, N:], H[:, :N, :N]
+            if hidden.shape[1]:  # hidden states of the readout follow the state
+                H = H - between @ xp.linalg.solve(hidden, xp.swapaxes(between, 1, 2))
+            diagonal = xp.diagonal(H, axis1=1, axis2=2)
             Pi = xp.diagonal(weigh_rows(step.Pi[1], xp.eye(N, dtype=H.dtype)[None])[0])
             if step.complex:  # a unit's Re and Im together, so that its trace stays one complex number
                 Pi, diagonal = Pi.reshape(-1, 2).sum(axis=1), diagonal.reshape(len(H), -1, 2).sum(axis=2)
@@ -505,13 +509,16 @@ def which(influence, carry, step):
         carry == "prediction" and influence in ("implicit", "diag")
     )
     envelopes = "the Moreau envelopes of beta L_t along the free trajectory"
-    first = step.inference == "spc" and step.steps == 1 and step.layers == 1 and step.start == "prediction"
-    if carry == "prediction" and (step.inference == "fixed" or (first and step.Pi[1] is None)):
-        times = "" if step.inference == "fixed" else f"{step.step_size / step.beta:g} times "
-        if exact:
-            return f"{times}the gradient of BPTT, exactly ({'TPR.10' if not times else 'TPR.11'})"
-        if influence is None:
-            return f"{times}tBPTT(1), exactly: immediate terms only (BPTT.4)"
+    below = "for the cells and what stands below them"
+    if carry == "prediction" and (exact or influence is None):
+        of = "the gradient of BPTT" if exact else "tBPTT(1), immediate terms only (BPTT.4)"
+        if step.inference == "fixed":
+            return f"{of}, exactly (TPR.10)"
+        plain = step.inference == "spc" and step.start == "prediction" and step.unit_precision
+        if plain and step.steps == step.layers == 1:
+            return f"{step.step_size / step.beta:g} times {of}, {below}, exactly (TPR.11)"
+        if plain and step.steps == step.layers and step.step_size == step.beta:
+            return f"{of}, {below}, exactly (TPR.12)"
     if influence is None:
         of = "(1/beta) sum F_t*" if carry == "state" else f"(1/beta) the sum of {envelopes}"
         return f"the gradient of {of} with a stop at the carried state{end} (tPC.7): no history"
@@ -544,15 +551,14 @@ def _warn(rule, start, energy, residual, step_size, tolerance):
             f"{rule} inference {what} at {flag.sum()} of {flag.size} steps, in the sequences {shown} (first: step {t} of "
             f"sequence {b})"
         )
-        if what == "diverged":
+        if what == "did not converge":
+            message += f": the largest residual is {to_numpy(residual).max():.1e}, the tolerance {tolerance:.1e}; use more inference_steps"
+        elif rule == "newton":
+            message += ": the energy rose above its start, so it is not convex here; take spc or epc"
+        else:
             message += (
                 f": the energy rose above its start, with step_size {step_size}; a fixed step must stay below 2 / (largest "
                 f"eigenvalue of the second derivative of F_t) of every lane"
-            )
-        else:
-            message += (
-                f": the largest residual is {to_numpy(residual).max():.1e}, the tolerance {tolerance:.1e}; use more "
-                f"inference_steps"
             )
         warnings.warn(message, InferenceWarning, stacklevel=3)
         return
