@@ -422,16 +422,17 @@ class ComplexOutput(WithoutParameters):
         return (self.cell.n_out,)
 
     def forward(self, p, s):
-        """Output (B, o), and the pairs as tape."""
-        return s @ self.C.T + self.passed, s  # (LRU.2)
+        """Output (B, o); the tape holds the pairs, and the inputs of these lanes."""
+        return s @ self.C.T + self.passed, (s, self.u)  # (LRU.2)
 
     def vjp(self, p, tape, v, *, input=True, params=True):
         """C^T v in pairs, and the gradients (LRU.8)."""
         down = v @ self.C if input else None
         if not params:
             return down, None
-        both = v.T @ tape  # (o, 2n)
-        return down, {"C_re": both[:, ::2], "C_im": -both[:, 1::2], "D": v.T @ self.u}  # (LRU.8)
+        s, u = tape
+        both = v.T @ s  # (o, 2n)
+        return down, {"C_re": both[:, ::2], "C_im": -both[:, 1::2], "D": v.T @ u}  # (LRU.8)
 
     def jvp(self, p, tape, s_dot, p_dot=None):
         """C s_dot; parameters do not move here."""
