@@ -212,8 +212,8 @@ def test_the_output_of_an_lru_as_a_block():
 
     out, block = output(p, s)
     assert_same(out, ((p["C_re"] + 1j * p["C_im"]) @ h[:, :, None])[:, :, 0].real + u @ p["D"].T, 1e-13)
-    down, grads = block.vjp(p, s, v)
-    assert_same((block.jvp(p, s, s[::-1]) * v).sum(axis=1), (down * s[::-1]).sum(axis=1), 1e-13)
+    down, grads = block.vjp(p, (s, u), v)
+    assert_same((block.jvp(p, (s, u), s[::-1]) * v).sum(axis=1), (down * s[::-1]).sum(axis=1), 1e-13)
     for name in p:
         expected = pc.check.complex_step(
             lambda w, name=name: (output({**p, name: w}, s)[0] * v).sum(), p[name]
