@@ -221,13 +221,13 @@ STEPS = ("step", "sequence")  # the first axes, in messages about values
 
 
 def prepare_sequences(
-    net, params, inputs, targets, mask, h0, reset, forward=False, stretch=False
+    net, params, inputs, targets, mask, h0, reset, forward=False, stretch=False, symbol="targets"
 ) -> Prepared:
     """Check the arguments of a temporal rule before any work; one synchronisation for all values, one for a mask.
 
     ``forward``: there are no targets. A complex ``h0`` of a real cell is the complex step's and passes; beside an LRU,
     whose own numbers are complex, everything but the LRU's state must be real. ``stretch``: of a longer sequence, so no
-    step need count in it.
+    step need count in it. ``symbol`` is the name of the targets in messages.
 
     Raises ValueError or TypeError, naming the symbol, what was expected and what was given.
     """
@@ -251,7 +251,7 @@ def prepare_sequences(
     tests = [(message.replace("x must", "inputs must", 1), *test, STEPS)]
     inputs = inputs if indices else cast(inputs, real)
     if not forward:
-        targets, more = _prepare_targets(net, params, inputs, targets)
+        targets, more = _prepare_targets(net, params, inputs, targets, symbol)
         tests += more
     mask = _prepare_mask(mask, T, B, params, stretch)
     if reset is not None:
@@ -261,18 +261,18 @@ def prepare_sequences(
     return Prepared(inputs, targets, mask, start, reset)
 
 
-def _prepare_targets(net, params, inputs, targets):
+def _prepare_targets(net, params, inputs, targets, symbol):
     """Targets as rows ``(T, B, o)`` and the tests of their values."""
-    check_array("targets", targets, kinds="fciub")
-    _check_real(net, "targets", targets)
+    check_array(symbol, targets, kinds="fciub")
+    _check_real(net, symbol, targets)
     (T, B), (o,), classes = inputs.shape[:2], net.shapes[-1], net.loss.name == "cross_entropy"
     if targets.shape != (T, B, o) and not (classes and targets.shape == (T, B)):
         also = f" or labels {(T, B)}" if classes else ""
         hint = " (time comes first in both)" if targets.shape[:2] == (B, T) else ""
         raise ValueError(
-            f"targets must have shape {(T, B, o)}{also} for inputs of shape {inputs.shape}; got {targets.shape}{hint}"
+            f"{symbol} must have shape {(T, B, o)}{also} for inputs of shape {inputs.shape}; got {targets.shape}{hint}"
         )
-    in_words = lambda message: re.sub(r"\by\b", "targets", message)  # noqa: E731
+    in_words = lambda message: re.sub(r"\by\b", symbol, message)  # noqa: E731
     try:
         rows, tests = prepare_target(net, params, flat_time(inputs), flat_time(targets))
     except (TypeError, ValueError) as error:

@@ -47,8 +47,17 @@ from .cells import GatedCell, Tape
 from .inference import InferenceWarning, inner
 from .influence import Influence
 from .influence import start as start_influence
-from .network import Gradient
-from .recurrent import Stretch, add_learned, flat_time, is_cell, prepare_sequences, pull, steps_through
+from .network import Gradient, where_not_finite
+from .recurrent import (
+    Stretch,
+    add_learned,
+    flat_time,
+    is_cell,
+    outputs_of,
+    prepare_sequences,
+    pull,
+    steps_through,
+)
 from .rtrl import AT_ONCE, credit, one_step_down
 from .timestep import Timestep, weigh_rows
 
@@ -109,7 +118,7 @@ def gradient(
     Raises
     ------
     ValueError, TypeError             bad shapes, dtypes, values, words, by symbol, before any work
-    FloatingPointError                a loss is not finite; says from which step and sequence on
+    FloatingPointError                a loss or a state is not finite; says at which step of which sequence, and in which block
 
     Warns
     -----
@@ -209,6 +218,7 @@ def walk(net, params, p, step, carry, length, weight=None, kalman=None):
         mu, s, tape, looks, h[c], covariance = follow(
             net.blocks[c], params[c], h[c], x, y, w, reset, p.start[c], step, seen[cut], kalman
         )
+        _check_finite(net, params, p, cut, looks, s)
         stretch = Stretch(None, None, [*tapes, tape], [*inputs, x])
         q = xp.stack([step.credit(look.now) for look in looks]).reshape(mu.shape)
         direct = None
@@ -241,6 +251,22 @@ def _free(cell, p, state, x, y, w, reset, start, step, seen, kalman):
     lanes = None if w is None else flat_time(w)
     look = step.infer(flat_time(after), flat_time(y), flat_time(x), lanes, flat_time(tape.before))
     return after, step.as_state(look.s).reshape(after.shape), tape, [look], after[-1].copy(), []
+
+
+def _check_finite(net, params, p, cut, looks, s):
+    """Stop where a loss, an energy or a state is not finite, and say where that began. One synchronisation."""
+    xp, shape = array_module(s), s.shape[:2]
+    numbers = [xp.stack([look[i] for look in looks]).reshape(shape) for i in (2, 4, 5)]
+    fine = xp.isfinite(s).all(axis=2) & xp.isfinite(xp.stack(numbers)).all(axis=0)
+    if bool(fine.all()):
+        return
+    where = where_not_finite(net, params, outputs_of(net, params, p))
+    t, b = (int(v[0]) for v in to_numpy(~fine).nonzero())
+    if where.startswith("every"):  # without inference all would be well
+        raise FloatingPointError(
+            f"inference left the finite numbers at step {cut.start + t}, in sequence {b}: take a shorter step_size"
+        )
+    raise FloatingPointError(f"the loss is not finite from step {cut.start + t} on, in sequence {b}: {where}")
 
 
 def _joined(tapes, reset):
@@ -382,13 +408,6 @@ class _Sums:
         xp = array_module(path.mu)
         for values, name in zip(self.scalars, ("start", "energy", "residual", "loss"), strict=True):
             values.append(xp.stack([getattr(look, name) for look in path.looks]).reshape(shape))
-        loss = self.scalars[3][-1]
-        if not bool(xp.isfinite(loss).all()):
-            t, b = (int(v[0]) for v in to_numpy(~xp.isfinite(loss)).nonzero())
-            raise FloatingPointError(
-                f"the loss is not finite from step {path.cut.start + t} on (sequence {b}): inference before it diverged, "
-                f"or the parameters are too large"
-            )
         self.states.append(path.s)
 
     def readout(self, M):
@@ -714,7 +733,11 @@ def infer(
     -----
     Cost: N forward and backward passes of what stands above the state, a step; ``propagate``: and N^3.
     """
-    p = prepare_sequences(net, params, inputs, observations, mask, h0, reset, stretch=True)
+    if not isinstance(propagate, bool):
+        raise TypeError(f"propagate must be True or False, got {propagate!r}")
+    p = prepare_sequences(
+        net, params, inputs, observations, mask, h0, reset, stretch=True, symbol="observations"
+    )
     options = {"inference": inference, "beta": beta, "inference_steps": inference_steps}
     options |= {"step_size": step_size, "tolerance": tolerance, "start": start}
     check_word("carry", carry, CARRIES)
