@@ -41,8 +41,8 @@ import warnings
 from types import SimpleNamespace
 from typing import NamedTuple
 
-from .arguments import check_array, check_module, check_word
-from .backend import Array, array_module, to_numpy
+from .arguments import check_module, check_word
+from .backend import Array, array_module, is_array, to_numpy
 from .cells import GatedCell, Tape
 from .inference import InferenceWarning, inner
 from .influence import Influence
@@ -780,9 +780,12 @@ def _check_observed(net, params, p, mask, observed, step):
         raise ValueError(
             f"observed is for the channels of a squared error, the loss is {net.loss.name}: take mask"
         )
-    check_array("observed", observed, kinds="b")
-    if observed.shape != p.targets.shape:
-        raise ValueError(f"observed must be boolean of shape {p.targets.shape}, got shape {observed.shape}")
+    if not is_array(observed):
+        raise TypeError(f"observed must be a NumPy or CuPy array, got {type(observed).__name__}")
+    if observed.dtype.kind != "b" or observed.shape != p.targets.shape:
+        raise ValueError(
+            f"observed must be boolean of shape {p.targets.shape}, got {observed.dtype} of shape {observed.shape}"
+        )
     check_module("observed", observed, params)
     if getattr(step.Pi[-1], "ndim", 0) == 2 and bool((observed.any(axis=2) != observed.all(axis=2)).any()):
         raise ValueError(
