@@ -8,7 +8,22 @@
 (4, 3)
 """
 
-from . import backprop, bptt, check, dag, data, epc, influence, plotting, rtrl, spc, tpc, variants
+from . import (
+    approximations,
+    backprop,
+    bptt,
+    check,
+    dag,
+    data,
+    epc,
+    influence,
+    plotting,
+    rtrl,
+    spc,
+    tpc,
+    variants,
+)
+from .approximations import RFLO, UORO, SnAp
 from .architectures import mupc
 from .backend import as_backend, gpu_available, to_numpy
 from .blocks import Dense, Embedding, Flatten
@@ -34,10 +49,12 @@ __all__ = [
     "GRU",
     "LRU",
     "LSTM",
+    "RFLO",
     "RNN",
     "RTU",
     "RULES",
     "SGD",
+    "UORO",
     "Adam",
     "AdamW",
     "AvgPool2d",
@@ -61,9 +78,11 @@ __all__ = [
     "RMSprop",
     "RecurrentNetwork",
     "Residual",
+    "SnAp",
     "StepDecay",
     "WarmUp",
     "accuracy",
+    "approximations",
     "as_backend",
     "backprop",
     "bptt",

@@ -27,6 +27,7 @@ local      biased, unless the cell is first    as exact, without lower layers   
 P counts the parameters of the cell and of what stands below it; for those below, a diagonal cell keeps N numbers each.
 """
 
+from . import approximations
 from .arguments import check_count, check_word
 from .backend import array_module
 from .blocks import Dense, Embedding
@@ -41,14 +42,22 @@ BLOCK = 128  # steps at most in a block, unless more are asked for
 def start(name, net, params, h, block=None):
     """A new influence of this name for the states ``h`` (a list, one entry a block).
 
+    A name of :mod:`minipc.approximations` ("snap-1", "uoro", ...) or one of its objects (``SnAp(2)``) gives an
+    approximation.
     ``block`` is the number of steps between two updates of "hybrid"; None: twice the size of the largest state, at
     least 32 and at most 128 (so many steps share the cost of carrying M).
     """
-    check_word("influence", name, NAMES)
+    method = name if _has_start(name) else approximations.named(name)
+    if method is None:
+        check_word("influence", name, (*NAMES, *approximations.NAMES))
     if block is not None:
         check_count("block", block, least=1)
         if name != "hybrid":
-            raise ValueError(f"block is an option of the influence hybrid, not of {name}")
+            raise ValueError(
+                f"block is an option of the influence hybrid, not of {name if method is None else method.name}"
+            )
+    if method is not None:
+        return method.start(net, params, h)
     if name == "diagonal":
         for l in net.cells:
             if isinstance(net.blocks[l], GatedCell):
@@ -58,6 +67,11 @@ def start(name, net, params, h, block=None):
     if name == "hybrid":
         return Hybrid(net, params, h, block)
     return Influence(net, params, h, local=name == "local")
+
+
+def _has_start(value):
+    """Is it an object such as SnAp(1)?"""
+    return hasattr(value, "start") and not isinstance(value, type | str)
 
 
 class Influence:
@@ -92,6 +106,11 @@ class Influence:
             else:
                 self.own[l] = block.start_traces(B, h[l])
             columns = [*columns, (l, "state"), *([(l, "output")] if block.output_shapes else [])]
+
+    @property
+    def name(self) -> str:
+        """What it is, in a word; "diagonal" is the exact one."""
+        return "local" if self.local else "exact"
 
     def settle(self):
         """Do what has been put off; here there is nothing."""
@@ -235,6 +254,7 @@ class Hybrid(Influence):
     are cheap already and K is one.
     """
 
+    name = "hybrid"
     pending = None  # (params, stretch) of the block whose end has not been asked for
 
     def __init__(self, net, params, h, block=None):

@@ -204,9 +204,9 @@ def _begin(net, params, p, h0, carry, name, block):
     )
     if given != expected:
         raise ValueError(f"carry must have states of shape and precision {expected}, got {given}")
-    if (type(M), M.local) != (type(fresh), fresh.local):
-        kind = "local" if M.local else "exact" if M.block == 1 else "hybrid"
-        raise ValueError(f"carry must be that of the influence {name}, got that of {kind}")
+    if M.name != fresh.name:
+        asked = name if isinstance(name, str) else fresh.name
+        raise ValueError(f"carry must be that of the influence {asked}, got that of {M.name}")
     if block is not None and fresh.block != M.block:
         raise ValueError(f"block must be that of carry, {M.block}, got {block}")
     return State(carry.h, M.copy(p.start), carry.start)

@@ -31,6 +31,7 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "network": 6,
     "architectures": 7,
     **dict.fromkeys(["inference", "recurrent"], 7),
+    "approximations": 7,  # known to influence, and to nobody else
     **dict.fromkeys(["backprop", "spc", "epc", "optim", "bptt", "influence"], 8),
     **dict.fromkeys(["variants", "dag"], 9),  # they stand on spc and epc
     "rtrl": 9,  # and this on influence
@@ -73,6 +74,7 @@ ALGORITHMS = (
     "variants",
     "dag",
     "bptt",
+    "approximations",
     "influence",
     "rtrl",
     "optim",
@@ -139,6 +141,7 @@ def test_algorithms_do_not_import_numpy(name):
     """Their arrays are NumPy's or CuPy's; only ``backend`` knows which."""
     assert imported(modules()[name]) <= {
         "collections",
+        "copy",
         "dataclasses",
         "functools",
         "math",

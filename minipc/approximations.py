@@ -1,0 +1,486 @@
+r"""Approximations of RTRL: influences that cost what the forward pass costs, biased or noisy, behind one interface.
+
+=========  ==========================================================================================
+(SNAP.1)   pattern :math:`R = \mathrm{nz}(I + A + \dots + A^{\mathrm{ord}-1})`, :math:`A = \mathrm{nz}(J)`: who reaches whom in ord - 1 steps
+(SNAP.2)   :math:`M_t = R \odot (J_t M_{t-1}) + \bar M_t`, the column of a parameter of unit i masked by :math:`R_{\cdot i}`
+(SNAP.3)   SnAp-1: :math:`T_i \leftarrow J_{ii} T_i + D_i z`, :math:`g_{ij} = \sum_t q_i T_{ij}`
+(RFLO.1)   :math:`T \leftarrow (1-\alpha) T + D z^\top`: J without its weights
+(KERNL.1)  :math:`k_i = \max(0, 1 - \alpha_i)`, :math:`T_i \leftarrow k_i T_i + D_i z`, :math:`g_{ij} = \sum_t (A^\top q)_i T_{ij}`
+(UORO.1)   :math:`M \approx s w^\top`
+(UORO.2)   :math:`s \leftarrow r_0 J s + r_1 \nu`, :math:`w \leftarrow w/r_0 + \nu^\top \bar M/r_1`, signs :math:`\nu`
+(UORO.3)   :math:`r_0 = (|w|/|J s|)^{1/2}`, :math:`r_1 = (|\nu^\top \bar M|/|\nu|)^{1/2}`, :math:`g \mathrel{+}= (q \cdot s) w`
+=========  ==========================================================================================
+
+Every method follows each cell's own state through its own parameters alone (STACK.4), and credit comes down through
+space at the same step: exact in none of them, but where the table says so. With cells below, **biased** for that
+reason, too.
+
+==============  =====================================  =========================  ========================
+influence       which gradient                         memory a sequence          time a step
+==============  =====================================  =========================  ========================
+snap-1          biased; exact on diagonal cells        n n_z                      n n_z
+snap-2, ...     biased; exact if every unit reaches    c n n_z, c entries a       c^2 n n_z
+                every other in ord - 1 steps           column of the pattern
+rflo, kernl     biased                                 n n_z                      n n_z
+uoro            unbiased, noisy                        n n_z                      n n_z
+==============  =====================================  =========================  ========================
+
+n_z numbers a row of weights has; every gate counts as rows of its own.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from .arguments import check_count, generator, is_number
+from .backend import Array, array_module, as_backend, to_numpy
+from .cells import GatedCell
+
+TINY = 1e-30  # in every ratio of norms, so that it is positive; any positive ratio keeps the mean
+
+
+class Approximation:
+    """An approximate dh/dtheta of every cell, step by step; the interface of :class:`minipc.influence.Influence`.
+
+    Attributes
+    ----------
+    method : SnAp, UORO, ...     how one cell is followed
+    own : list                   of every cell a dict of arrays ``(B, ...)``
+    draw : callable              ``draw(B, width) -> (B, width)`` signs, of the methods that need some; to be replaced
+                                 where all signs are to be tried
+    """
+
+    block, local = 1, True
+
+    def __init__(self, method, net, params, h):
+        self.method, self.net = method, net
+        self.own = [None] * len(net.blocks)
+        self.below = [None] * len(net.blocks)  # nothing of the blocks below: (STACK.4)
+        self.draw = Signs(method.seed) if hasattr(method, "seed") else None
+        self.patterns = [None] * len(net.blocks)
+        for l in net.cells:
+            cell, like = net.blocks[l], h[l]
+            if isinstance(cell, GatedCell):
+                self.patterns[l] = method.prepare(cell, params[l], like)
+                self.own[l] = method.start_cell(cell, self.patterns[l], len(like), like)
+            else:
+                self.own[l] = cell.start_traces(len(like), like)
+
+    @property
+    def name(self) -> str:
+        """As it is asked for."""
+        return self.method.name
+
+    def settle(self):
+        """Do what has been put off; here there is nothing."""
+
+    @property
+    def entries(self) -> int:
+        """Numbers kept, all lanes together: constant in time."""
+        return sum(a.size for own in self.own if own is not None for a in own.values())
+
+    def copy(self, h):
+        """The same, in arrays of its own; as :meth:`minipc.influence.Influence.copy`."""
+        new = object.__new__(type(self))
+        new.__dict__ |= self.__dict__
+        new.draw = self.draw.copy() if isinstance(self.draw, Signs) else self.draw
+        new.own = [None if own is None else dict(own) for own in self.own]
+        for l in self.net.cells:
+            for name, a in self.own[l].items():
+                new.own[l][name] = a.astype(array_module(a).result_type(a, h[l]))
+        return new
+
+    def reset(self, mask):
+        """Lanes ``mask (B,)`` bool begin anew, Eq. (RTRL.6)."""
+        xp = array_module(mask)
+        for l in self.net.cells:
+            cell, own = self.net.blocks[l], self.own[l]
+            like = next(iter(own.values()))
+            fresh = {} if isinstance(cell, GatedCell) else cell.start_traces(1, like)
+            for name, a in own.items():
+                lanes = mask.reshape(-1, *[1] * (a.ndim - 1))
+                own[name] = xp.where(lanes, fresh.get(name, xp.zeros_like(a[:1])), a)
+
+    def step(self, params, stretch, t):
+        """One step further: step ``t`` of a stretch of time."""
+        for l in self.net.cells:
+            cell, own, local = self.net.blocks[l], self.own[l], stretch.locals[l]
+            if isinstance(cell, GatedCell):
+                step = Step(cell, params[l], local, t, self.patterns[l], self.draw)
+                self.own[l] = self.method.step_cell(step, own)
+            else:
+                self.own[l] = cell.step_traces(own, local, stretch.tapes[l].u[t], t)
+
+    def readout(self, q, total=None):
+        """Credit times influence, summed over the batch and added to the ``total`` so far; ``q`` as everywhere."""
+        found = [None] * len(q) if total is None else list(total)
+        for l in self.net.cells:
+            if q[l] is None:
+                continue
+            cell = self.net.blocks[l]
+            if isinstance(cell, GatedCell):
+                new = self.method.read_cell(cell, self.patterns[l], self.own[l], q[l])
+            else:
+                new = cell.read_traces(self.own[l], q[l])
+            if found[l] is not None:
+                new = (
+                    {k: v + found[l][k] for k, v in new.items()} if isinstance(new, dict) else new + found[l]
+                )
+            found[l] = new
+        return found
+
+    def gradients(self, params, total):
+        """What :meth:`readout` gave as gradients: a list of dicts with the parameters that the states follow."""
+        found = [{} for _ in self.net.blocks]
+        for l in self.net.cells:
+            if total[l] is not None:
+                cell = self.net.blocks[l]
+                gated = isinstance(cell, GatedCell)
+                found[l] = _by_name(cell, total[l]) if gated else cell.to_parameters(params[l], total[l])
+        return found
+
+
+class Signs:
+    """Random signs: of a seed, and then every copy goes on alike; or of a generator that is shared and goes on."""
+
+    def __init__(self, seed):
+        self.shared, self.rng = hasattr(seed, "bit_generator"), generator(seed)
+
+    def __call__(self, B, width):
+        """``(B, width)`` of -1 and 1, on the host: each lane has its own."""
+        return 2 * self.rng.integers(0, 2, (B, width)) - 1
+
+    def copy(self):
+        """One that draws the same, unless the generator is shared."""
+        return self if self.shared else copy.deepcopy(self)
+
+
+# ---------------------------------------------------------------------- one step of one cell
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a gated cell, as the methods see it: J and Mbar = E (x) z without their zeros.
+
+    What has one row for every row of weights is kept by unit, ``(B, n, columns)``: the columns of unit i are those of
+    its gates, group after group (:func:`_by_name` gives them their names).
+    """
+
+    cell: Any
+    p: dict
+    local: Any
+    t: int
+    pattern: Any
+    draw: Any
+
+    @property
+    def E(self):
+        """How the state follows the pre-activations through the recurrent weights, ``(B, parts, gates, n)``."""
+        return self.local.groups[0].E[self.t]
+
+    def direct(self):
+        """J at fixed pre-activations, of each unit by itself, ``(B, n, parts, parts)``; a number for a leak."""
+        parts, direct = self.cell.parts, self.local.direct
+        if parts == 1 and (direct[0] is None or is_number(direct[0])):
+            return 0.0 if direct[0] is None else direct[0]
+        E = self.E
+        k = array_module(E).zeros((len(E), self.cell.n, parts, parts), E.dtype)
+        for part, d in enumerate(direct):
+            if d is not None:
+                k[..., part] = d[self.t].transpose(0, 2, 1)
+        return k
+
+    def own_jacobian(self):
+        """J of each unit on itself, through its own weight, too, ``(B, n, parts, parts)``."""
+        cell, W, xp = self.cell, self.p["W"], array_module(self.p["W"])
+        W_ii = xp.diagonal(W.reshape(cell.gates, cell.n, cell.n), axis1=1, axis2=2)  # (gates, n)
+        through = (self.E * W_ii).sum(axis=2).transpose(0, 2, 1)  # (B, n, parts)
+        if self.local.slope is not None:
+            through = through * self.local.slope[self.t][:, :, None]
+        if cell.parts == 1:
+            return through[..., None] + self.direct()
+        k = self.direct()
+        k[..., 0] += through
+        return k
+
+    def jacobian_within(self, pattern):
+        """J between the units of each column of a pattern, ``(B, n, width parts, width parts)``."""
+        cell, xp, units = self.cell, array_module(self.p["W"]), pattern.units
+        width, parts = pattern.width, cell.parts
+        W = self.p["W"].reshape(cell.gates, cell.n, cell.n)[:, units[:, :, None], units[:, None]]
+        E = self.E[..., units] * pattern.there
+        J = xp.einsum("bsgia,giac->biasc", E, W)  # (RNN.4), of the first part of the previous state
+        if self.local.slope is not None:
+            J = J * self.local.slope[self.t][:, units][:, :, None, None]
+        found, slot, k = xp.zeros((*J.shape, parts), J.dtype), xp.arange(width), self.direct()
+        found[..., 0] = J
+        if is_number(k):
+            found[:, :, slot, 0, slot, 0] += k
+        else:
+            found[:, :, slot, :, slot] += k[:, units].transpose(2, 0, 1, 3, 4)
+        return found.reshape(*J.shape[:2], width * parts, width * parts)
+
+    def jacobian_times(self, s):
+        """J s for one vector a lane, ``(B, N)``, Eq. (RNN.4): n^2, without J itself."""
+        cell, (B, N) = self.cell, s.shape
+        parts = s.reshape(B, cell.parts, cell.n)
+        seen = parts[:, 0] if self.local.slope is None else self.local.slope[self.t] * parts[:, 0]
+        a = (seen @ self.p["W"].T).reshape(B, 1, cell.gates, cell.n)
+        new = (self.E * a).sum(axis=2)
+        for part, d in enumerate(self.local.direct):
+            if d is not None:
+                new = new + (d if is_number(d) else d[self.t]) * parts[:, part, None]
+        return new.reshape(B, N)
+
+    def add_immediate(self, rows):
+        """Mbar added to ``rows (B, n, parts, columns)``, in place, Eq. (RNN.5)."""
+        at = 0
+        for group in self.local.groups:
+            e, z = group.E[self.t].transpose(0, 3, 1, 2), group.z[self.t]
+            width = e.shape[-1] * z.shape[-1]
+            new = e[..., None] * z[:, None, None, None]
+            rows[..., at : at + width] += new.reshape(*new.shape[:3], width)
+            at += width
+
+    def weighted_immediate(self, nu):
+        """nu^T Mbar, ``(B, N) -> (B, n, columns)``, Eq. (UORO.2)."""
+        found, xp = [], array_module(nu)
+        nu = nu.reshape(len(nu), self.cell.parts, 1, self.cell.n)
+        for group in self.local.groups:
+            e, z = (nu * group.E[self.t]).sum(axis=1).transpose(0, 2, 1), group.z[self.t]  # (B, n, gates)
+            found.append((e[..., None] * z[:, None, None]).reshape(*e.shape[:2], -1))
+        return found[0] if len(found) == 1 else xp.concatenate(found, axis=-1)
+
+    def signs(self, width, like):
+        """New signs ``(B, width)``, one row a lane."""
+        nu = as_backend(self.draw(len(like), width), like=like)
+        return nu.astype(like.real.dtype)
+
+
+def _columns(cell):
+    """Number of columns of a unit, all gates."""
+    return sum(shape[1] for name, shape in cell.state_columns.items()) * cell.gates
+
+
+def _by_name(cell, total):
+    """Gradients by name of ``total (n, columns)``, which is by unit."""
+    found, at = {}, 0
+    for name, (_, width) in cell.state_columns.items():
+        part = total[:, at : at + cell.gates * width].reshape(cell.n, cell.gates, width)
+        found[name] = part.transpose(1, 0, 2).reshape(cell.gates * cell.n, width)
+        at += cell.gates * width
+    return cell.from_columns(found)
+
+
+def _norm(a):
+    """The Euclidean norm of every lane, ``(B,)``; analytic, for the complex step."""
+    return (a * a).reshape(len(a), -1).sum(axis=1) ** 0.5
+
+
+def _ratio(a, b):
+    """The root of a quotient of norms, ``(B,)``."""
+    return ((a + TINY) / (b + TINY)) ** 0.5
+
+
+def _lanes(r, a):
+    """A number a lane, in the shape of ``a``."""
+    return r.reshape(-1, *[1] * (a.ndim - 1))
+
+
+# ---------------------------------------------------------------------- the methods
+
+
+class Method:
+    """What the methods share: the start, and refusals."""
+
+    diagonal = False  # does it keep the exact traces of diagonal cells?
+
+    def start(self, net, params, h) -> Approximation:
+        """A new influence for the states ``h`` (a list, one entry a block)."""
+        for l in net.cells:
+            cell = net.blocks[l]
+            place = f"influence {self.name}: block {l + 1}, {cell.formula},"
+            if not isinstance(cell, GatedCell):
+                if not self.diagonal:
+                    raise ValueError(f"{place} has exact traces at the same cost: take snap-1 or diagonal")
+                continue
+            if cell.learn_h0:
+                raise ValueError(
+                    f"{place} learns its initial state, which is not followed: take exact or hybrid"
+                )
+            self.check(cell, place)
+        return Approximation(self, net, params, h)
+
+    def check(self, cell, place):
+        """Refuse gated cells to which the method cannot be applied."""
+
+    def prepare(self, cell, p, like):
+        """What is known of a cell once and for all."""
+
+
+class _Traced(Method):
+    """One trace a unit: the column of a parameter of unit i has entries for i, and for what i reaches."""
+
+    def start_cell(self, cell, pattern, B, like):
+        """What is kept of a cell at its start: zeros."""
+        return {"trace": array_module(like).zeros((B, cell.n, cell.parts, _columns(cell)), like.dtype)}
+
+    def step_cell(self, step, own):
+        """What is kept after one more step."""
+        trace = own["trace"]
+        k = self.carried(step)
+        if is_number(k) or k.shape[-1] == 1:
+            trace *= k
+        else:
+            trace = k @ trace
+        step.add_immediate(trace)
+        return {"trace": trace}
+
+    def read_cell(self, cell, pattern, own, q):
+        """Credit ``q (B, N)`` times influence, summed over the batch: ``(n, columns)``."""
+        by_unit = q.reshape(len(q), cell.parts, cell.n).transpose(2, 0, 1)
+        return _read(by_unit.reshape(cell.n, -1), own["trace"])
+
+
+def _read(q, trace):
+    """sum over the batch of credit times trace; ``(n, B S), (B, n, S, columns) -> (n, columns)``."""
+    n = len(q)
+    trace = trace.transpose(1, 0, 2, 3).reshape(n, -1, trace.shape[-1])
+    return (q.reshape(n, 1, -1) @ trace)[:, 0]
+
+
+@dataclass(frozen=True)
+class SnAp(_Traced):
+    """Sparse n-step approximation (Menick et al. 2021), Eqs. (SNAP.1)-(SNAP.3)."""
+
+    order: int = 1
+
+    diagonal = True
+
+    def __post_init__(self):
+        check_count("order of SnAp", self.order, least=1)
+
+    @property
+    def name(self) -> str:
+        """snap-1, snap-2, ..."""
+        return f"snap-{self.order}"
+
+    def prepare(self, cell, p, like):
+        """The pattern, from the weights that are zero now."""
+        if self.order == 1:
+            return None
+        linked = (to_numpy(p["W"]).reshape(cell.gates, cell.n, cell.n) != 0).any(axis=0)
+        reached = one_hop = linked | (to_numpy(array_module(like).arange(cell.n))[:, None] == range(cell.n))
+        for _ in range(self.order - 2):
+            reached = reached @ one_hop  # (SNAP.1)
+        return _Pattern.of(reached, like)
+
+    def start_cell(self, cell, pattern, B, like):
+        """What is kept of a cell at its start: zeros."""
+        shape = (B, cell.n, cell.parts * (1 if pattern is None else pattern.width), _columns(cell))
+        return {"trace": array_module(like).zeros(shape, like.dtype)}
+
+    def step_cell(self, step, own):
+        """What is kept after one more step."""
+        if step.pattern is None:
+            return super().step_cell(step, own)
+        trace = step.jacobian_within(step.pattern) @ own["trace"]  # (SNAP.2)
+        step.add_immediate(trace[:, :, : step.cell.parts])
+        return {"trace": trace}
+
+    def read_cell(self, cell, pattern, own, q):
+        """Credit ``q (B, N)`` times influence, summed over the batch: ``(n, columns)``."""
+        if pattern is None:
+            return super().read_cell(cell, pattern, own, q)
+        reached = q.reshape(len(q), cell.parts, cell.n)[:, :, pattern.units]  # (B, parts, n, width)
+        return _read(reached.transpose(2, 0, 3, 1).reshape(cell.n, -1), own["trace"])
+
+    def carried(self, step):
+        """J of each unit on itself."""
+        return step.own_jacobian()  # (SNAP.3)
+
+
+class _Pattern(NamedTuple):
+    """The rows of the influence that are kept: of unit i those of ``units[i]``, the first of which is i itself.
+
+    Columns of the pattern that are shorter than the longest are filled up, with rows that stay zero.
+    """
+
+    units: Array  # (n, width)
+    there: Array  # (n, width) bool
+    width: int
+
+    @classmethod
+    def of(cls, reached, like):
+        """From a table ``reached[k, i]`` (n, n) bool: unit i reaches unit k."""
+        n = len(reached)
+        columns = [[i, *(k for k in range(n) if reached[k, i] and k != i)] for i in range(n)]
+        width = max(map(len, columns))
+        xp = array_module(like)
+        units = xp.asarray([[*column, *[i] * (width - len(column))] for i, column in enumerate(columns)])
+        there = xp.asarray([[a < len(column) for a in range(width)] for column in columns])
+        return cls(units, there, width)
+
+
+@dataclass(frozen=True)
+class RFLO(_Traced):
+    """Random-feedback local online learning (Murray 2019), Eq. (RFLO.1)."""
+
+    name = "rflo"
+
+    def carried(self, step):
+        """What passes beside the weights."""
+        return step.direct()  # (RFLO.1)
+
+
+@dataclass(frozen=True)
+class UORO(Method):
+    """Unbiased online recurrent optimisation (Tallec & Ollivier 2018), Eqs. (UORO.1)-(UORO.3)."""
+
+    seed: Any = 0
+    name = "uoro"
+
+    def __post_init__(self):
+        generator(self.seed)
+
+    def start_cell(self, cell, pattern, B, like):
+        """What is kept of a cell at its start: zeros."""
+        xp = array_module(like)
+        return {
+            "s": xp.zeros((B, cell.state_size), like.dtype),
+            "w": xp.zeros((B, cell.n, _columns(cell)), like.dtype),
+        }
+
+    def step_cell(self, step, own):
+        """What is kept after one more step."""
+        s, w = step.jacobian_times(own["s"]), own["w"]
+        nu = step.signs(s.shape[1], s)
+        new = step.weighted_immediate(nu)
+        r0, r1 = _ratio(_norm(w), _norm(s)), _ratio(_norm(new), _norm(nu))  # (UORO.3)
+        s = _lanes(r0, s) * s + _lanes(r1, s) * nu  # (UORO.2)
+        w = w / _lanes(r0, w) + new / _lanes(r1, w)  # (UORO.2)
+        return {"s": s, "w": w}
+
+    def read_cell(self, cell, pattern, own, q):
+        """Credit ``q (B, N)`` times influence, summed over the batch: ``(n, columns)``."""
+        return _weighted((q * own["s"]).sum(axis=1), own["w"])  # (UORO.3)
+
+
+def _weighted(c, w):
+    """sum over the batch of a number times an array."""
+    return (c @ w.reshape(len(w), -1)).reshape(w.shape[1:])
+
+
+METHODS = {"rflo": RFLO, "uoro": UORO}
+NUMBERED = {"snap": SnAp}
+NAMES = (*METHODS, *(f"{word}-1, {word}-2, ..." for word in NUMBERED))
+
+
+def named(name):
+    """The method of a name, such as "snap-1" or "uoro"; None if no method has it."""
+    if not isinstance(name, str):
+        return None
+    if name in METHODS:
+        return METHODS[name]()
+    word, _, number = name.rpartition("-")
+    return NUMBERED[word](int(number)) if word in NUMBERED and number.isdecimal() else None
