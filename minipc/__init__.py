@@ -23,7 +23,7 @@ from . import (
     tpc,
     variants,
 )
-from .approximations import RFLO, UORO, SnAp
+from .approximations import KF, RFLO, UORO, KeRNL, ReverseKF, Sketch, SnAp
 from .architectures import mupc
 from .backend import as_backend, gpu_available, to_numpy
 from .blocks import Dense, Embedding, Flatten
@@ -47,6 +47,7 @@ __version__ = "0.4.0"
 __all__ = [
     "ELSTM",
     "GRU",
+    "KF",
     "LRU",
     "LSTM",
     "RFLO",
@@ -72,12 +73,15 @@ __all__ = [
     "Gradient",
     "InferenceWarning",
     "Interrupted",
+    "KeRNL",
     "LayerNorm",
     "MaxPool2d",
     "Network",
     "RMSprop",
     "RecurrentNetwork",
     "Residual",
+    "ReverseKF",
+    "Sketch",
     "SnAp",
     "StepDecay",
     "WarmUp",

@@ -9,6 +9,16 @@ r"""Approximations of RTRL: influences that cost what the forward pass costs, bi
 (UORO.1)   :math:`M \approx s w^\top`
 (UORO.2)   :math:`s \leftarrow r_0 J s + r_1 \nu`, :math:`w \leftarrow w/r_0 + \nu^\top \bar M/r_1`, signs :math:`\nu`
 (UORO.3)   :math:`r_0 = (|w|/|J s|)^{1/2}`, :math:`r_1 = (|\nu^\top \bar M|/|\nu|)^{1/2}`, :math:`g \mathrel{+}= (q \cdot s) w`
+(KF.1)     :math:`\partial h_k/\partial\Theta_{ij} \approx B_{ki} A_j`, signs :math:`c_1, c_2`
+(KF.2)     :math:`A \leftarrow c_1 p_0 A + c_2 p_1 z`, :math:`B \leftarrow c_1 J B/p_0 + c_2 \mathrm{diag}(D)/p_1`,
+           :math:`p_0 = (|J B|/|A|)^{1/2}`, :math:`p_1 = (|D|/|z|)^{1/2}`
+(KF.3)     :math:`g \mathrel{+}= (B^\top q) A^\top`
+(KF.4)     reversed: :math:`\partial h_k/\partial\Theta_{ij} \approx A_i B_{kj}`, signs :math:`\nu`
+(KF.5)     :math:`A \leftarrow p_0 A + p_1 \nu`, :math:`B \leftarrow J B/p_0 + (\nu \bar M)/p_1`, :math:`g \mathrel{+}= A (B^\top q)^\top`,
+           :math:`p_0 = (|J B|/|A|)^{1/2}`, :math:`p_1 = (|\nu \bar M|/|\nu|)^{1/2}`
+(SK.1)     :math:`M \approx \mathrm{embed}(T) + L R^\top`: SnAp-1, and of :math:`X = \mathrm{offdiag}(J)\, \mathrm{embed}(T) + J L R^\top` the best of rank r;
+           :math:`\eta` is the norm of the rest
+(SK.2)     :math:`\mathrm{cert}_t = \rho_t \mathrm{cert}_{t-1} + \eta_t \ge |\tilde M - M|_F`, :math:`\rho_t = \min(|J|_F, (|J|_1 |J|_\infty)^{1/2})`
 =========  ==========================================================================================
 
 Every method follows each cell's own state through its own parameters alone (STACK.4), and credit comes down through
@@ -23,6 +33,10 @@ snap-2, ...     biased; exact if every unit reaches    c n n_z, c entries a     
                 every other in ord - 1 steps           column of the pattern
 rflo, kernl     biased                                 n n_z                      n n_z
 uoro            unbiased, noisy                        n n_z                      n n_z
+kf              unbiased, less noisy                   n^2 + n_z                  n^3
+reverse-kf      unbiased, noisy                        n n_z                      n^2 n_z
+sketch-r        biased by no more than it certifies;   r n n_z                    n^3 + r^2 n n_z
+                exact if r = n
 ==============  =====================================  =========================  ========================
 
 n_z numbers a row of weights has; every gate counts as rows of its own.
@@ -32,7 +46,7 @@ import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .arguments import check_count, generator, is_number
+from .arguments import cast, check_array, check_count, check_module, generator, is_number
 from .backend import Array, array_module, as_backend, to_numpy
 from .cells import GatedCell
 
@@ -61,7 +75,7 @@ class Approximation:
         for l in net.cells:
             cell, like = net.blocks[l], h[l]
             if isinstance(cell, GatedCell):
-                self.patterns[l] = method.prepare(cell, params[l], like)
+                self.patterns[l] = method.prepare(net.cells.index(l), cell, params[l], like)
                 self.own[l] = method.start_cell(cell, self.patterns[l], len(like), like)
             else:
                 self.own[l] = cell.start_traces(len(like), like)
@@ -70,6 +84,12 @@ class Approximation:
     def name(self) -> str:
         """As it is asked for."""
         return self.method.name
+
+    @property
+    def certificate(self):
+        """Bound ``(B,)`` on the distance from the influence without sketch, Frobenius norm, Eq. (SK.2); of Sketch alone."""
+        bounds = [self.own[l]["bound"] for l in self.net.cells]
+        return sum(bound * bound for bound in bounds) ** 0.5
 
     def settle(self):
         """Do what has been put off; here there is nothing."""
@@ -220,10 +240,22 @@ class Step:
             found[:, :, slot, :, slot] += k[:, units].transpose(2, 0, 1, 3, 4)
         return found.reshape(*J.shape[:2], width * parts, width * parts)
 
-    def jacobian_times(self, s):
-        """J s for one vector a lane, ``(B, N)``, Eq. (RNN.4): n^2, without J itself."""
-        cell, (B, N) = self.cell, s.shape
-        parts = s.reshape(B, cell.parts, cell.n)
+    def jacobian(self):
+        """J itself, ``(B, n, n)``, of a cell of one number a unit, Eq. (RNN.4)."""
+        cell, xp, E = self.cell, array_module(self.p["W"]), self.E
+        J = xp.einsum("bgk,gkj->bkj", E[:, 0], self.p["W"].reshape(cell.gates, cell.n, cell.n))
+        if self.local.slope is not None:
+            J = J * self.local.slope[self.t][:, None]
+        unit, d = xp.arange(cell.n), self.direct()
+        J[:, unit, unit] += d if is_number(d) else d[..., 0, 0]
+        return J
+
+    def jacobian_times(self, X):
+        """J X, of a vector ``(B, N)`` or of columns ``(B, N, m)`` a lane, Eq. (RNN.4)."""
+        if X.ndim == 3:
+            return self.cell.times_jacobian(self.p, self.local, self.t, X)
+        cell, (B, N) = self.cell, X.shape  # without J itself
+        parts = X.reshape(B, cell.parts, cell.n)
         seen = parts[:, 0] if self.local.slope is None else self.local.slope[self.t] * parts[:, 0]
         a = (seen @ self.p["W"].T).reshape(B, 1, cell.gates, cell.n)
         new = (self.E * a).sum(axis=2)
@@ -249,6 +281,15 @@ class Step:
         for group in self.local.groups:
             e, z = (nu * group.E[self.t]).sum(axis=1).transpose(0, 2, 1), group.z[self.t]  # (B, n, gates)
             found.append((e[..., None] * z[:, None, None]).reshape(*e.shape[:2], -1))
+        return found[0] if len(found) == 1 else xp.concatenate(found, axis=-1)
+
+    def rows_immediate(self, nu):
+        """nu Mbar, a sum over rows of weights, ``(B, gates n) -> (B, N, n_z)``, Eq. (KF.5)."""
+        found, xp, (B, n) = [], array_module(nu), (len(nu), self.cell.n)
+        nu = nu.reshape(B, 1, self.cell.gates, n)
+        for group in self.local.groups:
+            e = (nu * group.E[self.t]).sum(axis=2).reshape(B, -1)  # (B, N)
+            found.append(e[:, :, None] * group.z[self.t][:, None])
         return found[0] if len(found) == 1 else xp.concatenate(found, axis=-1)
 
     def signs(self, width, like):
@@ -314,8 +355,8 @@ class Method:
     def check(self, cell, place):
         """Refuse gated cells to which the method cannot be applied."""
 
-    def prepare(self, cell, p, like):
-        """What is known of a cell once and for all."""
+    def prepare(self, place, cell, p, like):
+        """What is known once and for all of a cell, the ``place``-th one from zero."""
 
 
 class _Traced(Method):
@@ -365,7 +406,7 @@ class SnAp(_Traced):
         """snap-1, snap-2, ..."""
         return f"snap-{self.order}"
 
-    def prepare(self, cell, p, like):
+    def prepare(self, place, cell, p, like):
         """The pattern, from the weights that are zero now."""
         if self.order == 1:
             return None
@@ -466,13 +507,236 @@ class UORO(Method):
         return _weighted((q * own["s"]).sum(axis=1), own["w"])  # (UORO.3)
 
 
+@dataclass(frozen=True)
+class KF(Method):
+    """Kronecker-factored RTRL (Mujika, Meier & Steger 2018), Eqs. (KF.1)-(KF.3)."""
+
+    seed: Any = 0
+    name = "kf"
+
+    def __post_init__(self):
+        generator(self.seed)
+
+    def check(self, cell, place):
+        """Mbar must be one Kronecker product."""
+        if len(cell.grouped) > 1:
+            raise ValueError(
+                f"{place} has two regressors, so its influence is no Kronecker product: take reverse-kf"
+            )
+
+    def start_cell(self, cell, pattern, B, like):
+        """What is kept of a cell at its start: zeros."""
+        xp, width = array_module(like), _columns(cell) // cell.gates
+        return {
+            "A": xp.zeros((B, width), like.dtype),
+            "B": xp.zeros((B, cell.state_size, cell.gates * cell.n), like.dtype),
+        }
+
+    def step_cell(self, step, own):
+        """What is kept after one more step."""
+        A, JB, E, z = own["A"], step.jacobian_times(own["B"]), step.E, step.local.groups[0].z[step.t]
+        c1, c2 = step.signs(2, A).T
+        p0, p1 = _ratio(_norm(JB), _norm(A)), _ratio(_norm(E), _norm(z))  # (KF.2)
+        A = _lanes(c1 * p0, A) * A + _lanes(c2 * p1, z) * z  # (KF.2)
+        B = _lanes(c1 / p0, JB) * JB
+        _, parts, gates, n = E.shape
+        unit, by_unit = array_module(B).arange(n), B.reshape(len(B), parts, n, gates, n)
+        by_unit[:, :, unit, :, unit] += (_lanes(c2 / p1, E) * E).transpose(3, 0, 1, 2)  # (KF.2)
+        return {"A": A, "B": B}
+
+    def read_cell(self, cell, pattern, own, q):
+        """Credit ``q (B, N)`` times influence, summed over the batch: ``(n, columns)``."""
+        return _by_unit(cell, _row(q, own["B"]).T @ own["A"])  # (KF.3)
+
+
+@dataclass(frozen=True)
+class ReverseKF(Method):
+    """Kronecker factors the other way round (Marschall, Cho & Savin 2020), Eqs. (KF.4), (KF.5)."""
+
+    seed: Any = 0
+    name = "reverse-kf"
+
+    def __post_init__(self):
+        generator(self.seed)
+
+    def start_cell(self, cell, pattern, B, like):
+        """What is kept of a cell at its start: zeros."""
+        xp, width = array_module(like), _columns(cell) // cell.gates
+        return {
+            "A": xp.zeros((B, cell.gates * cell.n), like.dtype),
+            "B": xp.zeros((B, cell.state_size, width), like.dtype),
+        }
+
+    def step_cell(self, step, own):
+        """What is kept after one more step."""
+        A, JB = own["A"], step.jacobian_times(own["B"])
+        nu = step.signs(A.shape[1], A)
+        new = step.rows_immediate(nu)
+        p0, p1 = _ratio(_norm(JB), _norm(A)), _ratio(_norm(new), _norm(nu))  # (KF.5)
+        A = _lanes(p0, A) * A + _lanes(p1, nu) * nu  # (KF.5)
+        return {"A": A, "B": JB / _lanes(p0, JB) + new / _lanes(p1, new)}  # (KF.5)
+
+    def read_cell(self, cell, pattern, own, q):
+        """Credit ``q (B, N)`` times influence, summed over the batch: ``(n, columns)``."""
+        return _by_unit(cell, own["A"].T @ _row(q, own["B"]))  # (KF.5)
+
+
+@dataclass(frozen=True)
+class Sketch(Method):
+    """SK-RTRL: SnAp-1 and a sketch of the rest, with a certificate (sonaradarcn/sketched-rtrl), Eqs. (SK.1), (SK.2)."""
+
+    rank: int = 4
+
+    def __post_init__(self):
+        check_count("rank of Sketch", self.rank, least=0)
+
+    @property
+    def name(self) -> str:
+        """sketch-4, ..."""
+        return f"sketch-{self.rank}"
+
+    def check(self, cell, place):
+        """A unit has one number."""
+        if cell.parts > 1:
+            raise ValueError(
+                f"{place} has two numbers a unit, and a sketch is for one: take RNN or GRU cells"
+            )
+
+    def start_cell(self, cell, pattern, B, like):
+        """What is kept of a cell at its start: zeros."""
+        xp, n, r = array_module(like), cell.n, min(self.rank, cell.n)
+        return {
+            "trace": xp.zeros((B, n, 1, _columns(cell)), like.dtype),
+            "left": xp.zeros((B, n, r), like.dtype),
+            "right": xp.zeros((B, r, n, _columns(cell)), like.dtype),
+            "bound": xp.zeros(B, like.real.dtype),
+        }
+
+    def step_cell(self, step, own):
+        """What is kept after one more step."""
+        J, T, right = step.jacobian(), own["trace"][:, :, 0], own["right"]
+        xp, unit = array_module(T), array_module(T).arange(J.shape[1])
+        J_ii, JL = J[:, unit, unit], J @ own["left"]
+        off = J.copy()
+        off[:, unit, unit] = 0
+        basis, rest = _leading(off.real, T.real, JL.real, right.real)
+        onto = xp.swapaxes(basis, 1, 2)  # X by its leading directions, exactly
+        new = (onto @ off)[..., None] * T[:, None]  # (SK.1)
+        if right.size:
+            new += (onto @ JL @ right.reshape(*right.shape[:2], -1)).reshape(right.shape)
+        trace = J_ii[:, :, None, None] * own["trace"]  # (SNAP.3)
+        step.add_immediate(trace)
+        size = abs(J.real)
+        rho = xp.minimum(_norm(J.real), (size.sum(axis=1).max(axis=1) * size.sum(axis=2).max(axis=1)) ** 0.5)
+        bound = rho * own["bound"] + rest  # (SK.2)
+        return {"trace": trace, "left": basis.astype(T.dtype), "right": new, "bound": bound}
+
+    def read_cell(self, cell, pattern, own, q):
+        """Credit ``q (B, N)`` times influence, summed over the batch: ``(n, columns)``."""
+        seen = _row(q, own["left"])  # (B, r)
+        right = own["right"].reshape(seen.size, cell.n * _columns(cell))
+        return _read(q.T, own["trace"]) + (seen.reshape(-1) @ right).reshape(cell.n, -1)
+
+
+def _leading(off, T, JL, right):
+    """The r leading left singular vectors ``(B, n, r)`` of X (SK.1), and the norm ``(B,)`` of what is left over.
+
+    The rows of X are combinations of those of embed(T), which are orthogonal, and of R: in an orthonormal basis of
+    these n + r rows X is a small matrix.
+    """
+    xp, (B, r, n, width) = array_module(T), right.shape
+    size = (T * T).sum(axis=2) ** 0.5
+    Q = T / xp.where(size > 0, size, 1)[:, :, None]
+    small = off * size[:, None]
+    if r > 0:
+        C = (right * Q[:, None]).sum(axis=3)  # of R in the directions of embed(T)
+        beside = (right - C[..., None] * Q[:, None]).reshape(B, r, n * width)
+        triangle = xp.linalg.qr(xp.swapaxes(beside, 1, 2), mode="r")
+        small = xp.concatenate([small + JL @ C, JL @ xp.swapaxes(triangle, 1, 2)], axis=2)
+    U, values, _ = xp.linalg.svd(small, full_matrices=False)
+    return U[:, :, :r], (values[:, r:] ** 2).sum(axis=1) ** 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class KeRNL(_Traced):
+    """Kernel RNN learning (Roth, Kanitscheider & Fiete 2019), Eq. (KERNL.1).
+
+    ``A (n, n)`` and ``alpha (n,)``, or lists with one entry a cell; None: the identity, and the leak of the cell, which
+    is RFLO. :func:`learn_kernel` finds better ones.
+    """
+
+    A: Any = None
+    alpha: Any = None
+    name = "kernl"
+
+    def check(self, cell, place):
+        """A unit's trace fades by one number."""
+        if not hasattr(cell, "alpha"):
+            raise ValueError(f"{place} has no leak that a kernel could stand for: take RNN cells")
+
+    def prepare(self, place, cell, p, like):
+        """A and what a trace keeps, k."""
+        xp = array_module(like)
+        A, alpha = (_of_cell(value, place) for value in (self.A, self.alpha))
+        real = like.real.dtype
+        A = xp.eye(cell.n, dtype=real) if A is None else _checked("A of KeRNL", A, (cell.n, cell.n), p, real)
+        if alpha is None:
+            alpha = xp.full(cell.n, cell.alpha, real)
+        else:
+            alpha = _checked("alpha of KeRNL", alpha, (cell.n,), p, real)
+        return A, _kept(alpha)
+
+    def carried(self, step):
+        """What the kernel says that is kept."""
+        return step.pattern[1][:, None, None]  # (KERNL.1)
+
+    def read_cell(self, cell, pattern, own, q):
+        """Credit ``q (B, N)`` times influence, summed over the batch: ``(n, columns)``."""
+        return super().read_cell(cell, pattern, own, q @ pattern[0])  # (KERNL.1)
+
+
+def _of_cell(value, place):
+    """The entry of one cell; an array is that of the only one."""
+    return value[place] if isinstance(value, list | tuple) else value
+
+
+def _checked(name, value, shape, p, real):
+    """An array of this shape in the precision of the parameters."""
+    check_array(name, value, kinds="fc")
+    if value.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {value.shape}")
+    check_module(name, value, [p])
+    return cast(value, real)
+
+
+def _kept(alpha):
+    """k of (KERNL.1)."""
+    xp = array_module(alpha)
+    return xp.where(alpha.real < 1, 1 - alpha, xp.zeros_like(alpha))
+
+
+def _row(q, B):
+    """B^T q of every lane; ``(B, N), (B, N, m) -> (B, m)``."""
+    return (q[:, None] @ B)[:, 0]
+
+
+def _by_unit(cell, rows):
+    """Rows of weights ``(gates n, n_z)``, group beside group, by unit: ``(n, columns)``."""
+    found, at, xp = [], 0, array_module(rows)
+    for _, width in cell.state_columns.values():
+        part = rows[:, at : at + width].reshape(cell.gates, cell.n, width)
+        found.append(part.transpose(1, 0, 2).reshape(cell.n, -1))
+        at += width
+    return found[0] if len(found) == 1 else xp.concatenate(found, axis=-1)
+
+
 def _weighted(c, w):
     """sum over the batch of a number times an array."""
     return (c @ w.reshape(len(w), -1)).reshape(w.shape[1:])
 
 
-METHODS = {"rflo": RFLO, "uoro": UORO}
-NUMBERED = {"snap": SnAp}
+METHODS = {"rflo": RFLO, "kernl": KeRNL, "uoro": UORO, "kf": KF, "reverse-kf": ReverseKF}
+NUMBERED = {"snap": SnAp, "sketch": Sketch}
 NAMES = (*METHODS, *(f"{word}-1, {word}-2, ..." for word in NUMBERED))
 
 
