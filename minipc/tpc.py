@@ -32,6 +32,9 @@ any         not None     BPTT + O(beta) as beta goes to zero
 In a stack the last cell's state is inferred; what stands below it runs forward, and its credit comes through the blocks of
 (STACK.2). So mu_t is the prediction of the whole stack, and the table holds for it.
 
+tPC-E (Ng-Kee-Kwong, Tang, Akam & Bogacz 2026) is influence "rflo" and carry "state" with a leaky linear cell,
+``RNN(m, n, "identity", form="pre", alpha=0.5)``: a trace for each weight in the place of M.
+
 Source: Potter & Rhodes (2026), arXiv 2602.18131; tPC: Millidge, Tang, Osanlouy, Harper & Bogacz (2024), PLOS Computational
 Biology 20(4). "implicit", "diag", the reading of "prediction" as Moreau envelopes and ePC in the step are ours:
 reference/equations.md.
@@ -62,6 +65,7 @@ from .rtrl import AT_ONCE, credit, one_step_down
 from .timestep import Timestep, weigh_rows
 
 CARRIES = ("state", "prediction")
+UNBIASED = ("uoro", "kf", "reverse-kf")
 
 
 def gradient(
@@ -522,7 +526,7 @@ class Damped(Influence):
 
 def which(influence, carry, step):
     """Which gradient a combination is, in a sentence (table of the module)."""
-    name = influence if isinstance(influence, str) else type(influence).__name__
+    name = influence if isinstance(influence, str) else getattr(influence, "name", influence)
     end = "" if step.inference == "fixed" else ", at the equilibrium of inference"
     exact = influence in ("plain", "exact", "hybrid") or (
         carry == "prediction" and influence in ("implicit", "diag")
@@ -549,7 +553,9 @@ def which(influence, carry, step):
         return "of nothing exactly: BPTT + O(beta); tpc.certificate bounds the distance to the gradient of (1/beta) sum F_t* (TPR.13)"
     if influence == "diag":
         return "of nothing exactly: the damping without what couples the units (TPR.5); BPTT + O(beta)"
-    return f"an estimate with the influence {name} in the place of plain: see there whether it is biased"
+    if name in UNBIASED:
+        return f"a noisy estimate ({name}): on average over its signs what plain is, with one cell; at every draw another"
+    return f"a biased estimate of what plain is, with the influence {name} (minipc.approximations)"
 
 
 def _warn(rule, start, energy, residual, step_size, tolerance):
