@@ -12,7 +12,6 @@ r"""Temporal predictive coding and tPC-RTRL: the state of each step is inferred,
 (TPR.6)    :math:`S_t = [H_t^{-1}]_{ss} \Pi M_t`, H of all free states at :math:`s_t`
 (TPR.7)    readout parameters: :math:`S_t = [H_t^{-1}(\Pi M_t - \partial^2 F_t/\partial s\,\partial\theta)]_s`
 (TPR.13)   certificate: :math:`|\Delta_t| \le |D_t J_t| |\Delta_{t-1}| + |(I - D_t) M_t|` for :math:`\Delta = S^{plain} - S^{impl}`, D = Damp
-(KAL.4)    propagated precision: :math:`\Pi_t = (J_t \Sigma_{t-1} J_t^\top + Q)^{-1}`, :math:`\Sigma_t = [H_t^{-1}]_{ss}`
 =========  ==========================================================================================
 
 Credit has two directions, chosen apart. In space it comes from inference (:mod:`minipc.timestep`): the error of the state
@@ -40,31 +39,24 @@ Biology 20(4). "implicit", "diag", the reading of "prediction" as Moreau envelop
 reference/equations.md.
 """
 
-import warnings
 from types import SimpleNamespace
 from typing import NamedTuple
 
-from .arguments import check_module, check_word
-from .backend import Array, array_module, is_array, to_numpy
+from .arguments import check_word
+from .backend import Array, array_module, to_numpy
 from .cells import GatedCell, Tape
-from .inference import InferenceWarning, inner
+from .filtering import Filtered, infer
+from .inference import inner
 from .influence import Influence
 from .influence import start as start_influence
-from .network import Gradient, where_not_finite
-from .recurrent import (
-    Stretch,
-    add_learned,
-    flat_time,
-    is_cell,
-    outputs_of,
-    prepare_sequences,
-    pull,
-    steps_through,
-)
+from .network import Gradient
+from .recurrent import add_learned, flat_time, is_cell, prepare_sequences, pull
 from .rtrl import AT_ONCE, credit, one_step_down
 from .timestep import Timestep, weigh_rows
+from .trajectory import CARRIES, together, walk, warn
 
-CARRIES = ("state", "prediction")
+__all__ = ["Certificate", "Damped", "Filtered", "certificate", "gradient", "infer", "which"]
+
 UNBIASED = ("uoro", "kf", "reverse-kf")
 
 
@@ -151,7 +143,7 @@ def gradient(
     M = _start(influence, carry, net, params, p, step)
     if inference == "newton":
         step.check_second_derivatives("inference newton")
-    length = AT_ONCE if M is None else 1 if isinstance(M, Damped) else max(M.block, AT_ONCE * (M.block == 1))
+    length = 1 if isinstance(M, Damped) else AT_ONCE if M is None or M.block == 1 else M.block
     found = _Sums(net)
     for path in walk(net, params, p, step, carry, length):
         if M is None:
@@ -165,123 +157,17 @@ def gradient(
         found.add(M.gradients(params, found.total) if found.total is not None else [])
         if isinstance(M, Damped):
             found.readout(M)
-    start_energy, energy, residual, loss = (_together(parts) for parts in found.scalars)
-    _warn(inference, start_energy, energy, residual, step_size, tolerance)
+    start_energy, energy, residual, loss = (together(parts) for parts in found.scalars)
+    warn(inference, start_energy, energy, residual, step_size, tolerance)
     return Gradient(
         found.result(params),
         loss.sum(axis=0),
         energy=energy.sum(axis=0),
-        states=_together(found.states),
+        states=together(found.states),
         residual=residual.max(axis=0),
         final=[path.last[l] for l in net.cells],
         equals=which(influence, carry, step),
     )
-
-
-# ---------------------------------------------------------------------- the trajectory
-
-
-class Path(NamedTuple):
-    """A stretch of time with its inference.
-
-    ``stretch`` has the tapes, inputs and derivatives of the blocks up to the last cell, at the carried states; ``mu``, ``s``
-    (T, B, N) as the cell has them; ``q (T, B, N)`` credit at mu; ``direct (T, B, m)`` credit at the cell's input beside its
-    state, or None; ``looks`` what inference found, in the order of the steps (all in one if they were lanes); ``last`` the
-    states to go on with; ``cut`` the steps; ``covariance`` with (KAL.4).
-    """
-
-    stretch: Stretch
-    mu: Array
-    s: Array
-    q: Array
-    direct: Array
-    looks: list
-    last: list
-    cut: slice
-    covariance: list
-
-
-def walk(net, params, p, step, carry, length, weight=None, kalman=None):
-    """Follow the trajectory in stretches of ``length`` steps: yields a :class:`Path` each, Eqs. (tPC.1)-(tPC.8).
-
-    ``weight (T, B, 1 or o)`` of the loss; None: the mask of ``p``. ``kalman``: a :class:`Propagated`.
-    """
-    xp, T, c = array_module(p.inputs), len(p.inputs), net.cells[-1]
-    if weight is None and p.mask is not None:
-        weight = p.mask[:, :, None].astype(p.targets.dtype)
-    seen = [True] * T if weight is None else to_numpy(weight.any(axis=(1, 2))).tolist()
-    h, below = list(p.start), SimpleNamespace(blocks=net.blocks[:c])
-    for begin in range(0, T, length):
-        cut = slice(begin, min(begin + length, T))
-        reset = None if p.reset is None else p.reset[cut]
-        x, tapes, inputs = p.inputs[cut], [], []
-        for l, (out, last, tape) in enumerate(steps_through(below, params[:c], h[:c], x, reset, p.start[:c])):
-            inputs, tapes, x, h[l] = [*inputs, x], [*tapes, tape], out, last
-        y, w = p.targets[cut], None if weight is None else weight[cut]
-        follow = _follow if carry == "state" else _free
-        mu, s, tape, looks, h[c], covariance = follow(
-            net.blocks[c], params[c], h[c], x, y, w, reset, p.start[c], step, seen[cut], kalman
-        )
-        _check_finite(net, params, p, cut, looks, s)
-        stretch = Stretch(None, None, [*tapes, tape], [*inputs, x])
-        q = xp.stack([step.credit(look.now) for look in looks]).reshape(mu.shape)
-        direct = None
-        if step.complex and c:
-            direct = xp.stack([step.direct(look.now) for look in looks]).reshape(*mu.shape[:2], -1)
-        yield Path(stretch, mu, s, q, direct, looks, list(h), cut, covariance)
-
-
-def _follow(cell, p, state, x, y, w, reset, start, step, seen, kalman):
-    """Step by step: each begins at the state inferred in the one before (TPR.4)."""
-    xp, tapes, mus, states, looks, covariance = array_module(x), [], [], [], [], []
-    for t in range(len(x)):
-        if reset is not None:
-            state = xp.where(reset[t][:, None], start, state)
-        after, tape = cell.scan(p, state, x[t : t + 1])
-        mu, lanes = after[0], None if w is None else w[t]
-        Pi = None if kalman is None else kalman.predict(cell, p, tape, None if reset is None else reset[t])
-        look = step.infer(mu, y[t], x[t], lanes, state, Pi, idle=not seen[t])
-        if kalman is not None:
-            covariance.append(kalman.update(look.now, Pi))
-        state = step.as_state(look.s)
-        for values, value in ((tapes, tape), (mus, mu), (states, state), (looks, look)):
-            values.append(value)
-    return xp.stack(mus), xp.stack(states), _joined(tapes, reset), looks, state, covariance
-
-
-def _free(cell, p, state, x, y, w, reset, start, step, seen, kalman):
-    """The predictions are carried: all steps are lanes of one inference (TPR.4)."""
-    after, tape = cell.scan(p, state, x, reset, start)
-    lanes = None if w is None else flat_time(w)
-    look = step.infer(flat_time(after), flat_time(y), flat_time(x), lanes, flat_time(tape.before))
-    return after, step.as_state(look.s).reshape(after.shape), tape, [look], after[-1].copy(), []
-
-
-def _check_finite(net, params, p, cut, looks, s):
-    """Stop where a loss, an energy or a state is not finite, and say where that began. One synchronisation."""
-    xp, shape = array_module(s), s.shape[:2]
-    numbers = [xp.stack([look[i] for look in looks]).reshape(shape) for i in (2, 4, 5)]
-    fine = xp.isfinite(s).all(axis=2) & xp.isfinite(xp.stack(numbers)).all(axis=0)
-    if bool(fine.all()):
-        return
-    where = where_not_finite(net, params, outputs_of(net, params, p))
-    t, b = (int(v[0]) for v in to_numpy(~fine).nonzero())
-    if where.startswith("every"):  # without inference all would be well
-        raise FloatingPointError(
-            f"inference left the finite numbers at step {cut.start + t}, in sequence {b}: take a shorter step_size"
-        )
-    raise FloatingPointError(f"the loss is not finite from step {cut.start + t} on, in sequence {b}: {where}")
-
-
-def _joined(tapes, reset):
-    """Tapes of single steps as that of the stretch."""
-    if len(tapes) == 1:
-        return tapes[0]._replace(reset=reset)
-    xp = array_module(tapes[0].u)
-    join = lambda arrays: xp.concatenate(arrays)  # noqa: E731
-    kept = tuple(join(parts) for parts in zip(*(tape.kept for tape in tapes), strict=True))
-    u, before, after = (join([tape[i] for tape in tapes]) for i in range(3))
-    return Tape(u, before, after, kept, reset)
 
 
 # ---------------------------------------------------------------------- credit through time
@@ -430,11 +316,6 @@ def _plus(a, b):
     return {k: a[k] + b[k] if k in a and k in b else a.get(k, b.get(k)) for k in {**a, **b}}
 
 
-def _together(parts):
-    """Along time."""
-    return parts[0] if len(parts) == 1 else array_module(parts[0]).concatenate(parts)
-
-
 class Damped(Influence):
     """Influence on the inferred state, Eqs. (TPR.5)-(TPR.7): "implicit" and "diag".
 
@@ -558,37 +439,6 @@ def which(influence, carry, step):
     return f"a biased estimate of what plain is, with the influence {name} (minipc.approximations)"
 
 
-def _warn(rule, start, energy, residual, step_size, tolerance):
-    """Warn by name of sequences whose energy rose in inference, is not finite, or that missed the tolerance."""
-    xp = array_module(energy)
-    start, energy, residual = start.real, energy.real, residual.real
-    rounding = 100 * float(xp.finfo(start.dtype).eps) * (1 + abs(start))
-    diverged = ~(energy <= start + rounding) | ~xp.isfinite(residual)
-    late = residual >= tolerance if tolerance is not None else xp.zeros_like(diverged)
-    flags = to_numpy(xp.stack([diverged, late]))
-    for flag, what in zip(flags, ("diverged", "did not converge"), strict=True):
-        if not flag.any():
-            continue
-        t, b = (int(v[0]) for v in flag.nonzero())
-        lanes = flag.any(axis=0).nonzero()[0]
-        shown = ", ".join(map(str, lanes[:8])) + (", ..." if len(lanes) > 8 else "")
-        message = (
-            f"{rule} inference {what} at {flag.sum()} of {flag.size} steps, in the sequences {shown} (first: step {t} of "
-            f"sequence {b})"
-        )
-        if what == "did not converge":
-            message += f": the largest residual is {to_numpy(residual).max():.1e}, the tolerance {tolerance:.1e}; use more inference_steps"
-        elif rule == "newton":
-            message += ": the energy rose above its start, so it is not convex here; take spc or epc"
-        else:
-            message += (
-                f": the energy rose above its start, with step_size {step_size}; a fixed step must stay below 2 / (largest "
-                f"eigenvalue of the second derivative of F_t) of every lane"
-            )
-        warnings.warn(message, InferenceWarning, stacklevel=3)
-        return
-
-
 class Certificate(NamedTuple):
     """Bounds of :func:`certificate`, (TPR.13).
 
@@ -670,157 +520,3 @@ def certificate(
         deltas.append(delta)
     gradient = xp.stack(bounds)
     return Certificate(xp.stack(deltas), gradient, gradient.sum(axis=0))
-
-
-class Filtered(NamedTuple):
-    """What :func:`infer` returns.
-
-    Attributes
-    ----------
-    states, predictions : (T, B, N)     s_t inferred, and mu_t
-    outputs, forecasts : (T, B, o)      read out of s_t, and of mu_t: before y_t was seen
-    energy, residual : (T, B)           of F_t/beta at the end of inference
-    covariance : (T, B, N, N)           Sig_t of (KAL.4), with ``propagate``; else None
-    final : list                        carried state of every cell, to go on with
-    """
-
-    states: Array
-    predictions: Array
-    outputs: Array
-    forecasts: Array
-    energy: Array
-    residual: Array
-    covariance: Array
-    final: list
-
-
-def infer(
-    net,
-    params,
-    inputs,
-    observations,
-    mask=None,
-    h0=None,
-    reset=None,
-    *,
-    carry="state",
-    inference="spc",
-    beta=1.0,
-    inference_steps=20,
-    step_size=0.1,
-    tolerance=None,
-    precision=None,
-    start="prediction",
-    observed=None,
-    propagate=False,
-) -> Filtered:
-    r"""Filtering: the inference that training uses, at deployment, on observations that come when they come.
-
-    Parameters
-    ----------
-    net, params, inputs, observations, mask, h0, reset, carry, inference, beta, inference_steps, step_size, tolerance, precision,
-    start                             as in :func:`gradient`; the last precision is R^-1, that of the observations
-    mask : (T, B) bool, or lengths    where something is observed; nowhere is an open-loop rollout: s_t = mu_t (tPC.8)
-    observed : (T, B, o) bool         the same for every channel of a squared error, in the place of ``mask``
-    propagate : bool
-        the precision of the prediction follows the past, Eq. (KAL.4): ``precision[0]`` is then Q^-1 of the noise that each step
-        adds, and the covariance Sig_t of the state is returned. The initial state is known. With a linear cell and
-        readout this is the Kalman filter, with others an extended one. Needs "state", and Dense blocks above a gated cell
-
-    Returns
-    -------
-    Filtered
-
-    Raises
-    ------
-    ValueError, TypeError             as :func:`gradient`; channels masked under a full R^-1 (its entries would have to change)
-
-    Notes
-    -----
-    Cost: N forward and backward passes of what stands above the state, a step; ``propagate``: and N^3.
-    """
-    if not isinstance(propagate, bool):
-        raise TypeError(f"propagate must be True or False, got {propagate!r}")
-    p = prepare_sequences(
-        net, params, inputs, observations, mask, h0, reset, stretch=True, symbol="observations"
-    )
-    options = {"inference": inference, "beta": beta, "inference_steps": inference_steps}
-    options |= {"step_size": step_size, "tolerance": tolerance, "start": start}
-    check_word("carry", carry, CARRIES)
-    step = Timestep(net, params, precision, **options)
-    if inference == "newton":
-        step.check_second_derivatives("inference newton")
-    weight = None if observed is None else _check_observed(net, params, p, mask, observed, step)
-    kalman, c = None, net.cells[-1]
-    if propagate:
-        if carry != "state":
-            raise ValueError(
-                "propagate needs carry state: a covariance follows what is inferred; got prediction"
-            )
-        if not isinstance(net.blocks[c], GatedCell):
-            raise ValueError(f"propagate needs a gated cell, block {c + 1} is {net.blocks[c].formula}")
-        step.check_second_derivatives("propagate")
-        kalman = Propagated(step, p.start[c])
-    rows = [[] for _ in range(8)]
-    for path in walk(net, params, p, step, carry, AT_ONCE, weight, kalman):
-        xp, shape = array_module(path.mu), path.mu.shape[:2]
-        u = flat_time(path.stretch.inputs[c])
-        read = [step.outputs(flat_time(h), u).reshape(*shape, -1) for h in (path.s, path.mu)]
-        scalars = [xp.stack([v[i] for v in path.looks]).reshape(shape) for i in (3, 4, 5)]
-        found = [path.s, path.mu, *read, *scalars, xp.stack(path.covariance) if kalman else None]
-        for values, value in zip(rows, found, strict=True):
-            values.append(value)
-    s, mu, outputs, forecasts, first, energy, residual = (_together(values) for values in rows[:7])
-    _warn(inference, first, energy, residual, step_size, tolerance)
-    covariance = _together(rows[7]) if kalman else None
-    return Filtered(
-        s, mu, outputs, forecasts, energy, residual, covariance, [path.last[l] for l in net.cells]
-    )
-
-
-def _check_observed(net, params, p, mask, observed, step):
-    """The weight (T, B, o) of the channels."""
-    if mask is not None:
-        raise ValueError("mask and observed both say what is seen: give one of them")
-    if net.loss.name != "mse":
-        raise ValueError(
-            f"observed is for the channels of a squared error, the loss is {net.loss.name}: take mask"
-        )
-    if not is_array(observed):
-        raise TypeError(f"observed must be a NumPy or CuPy array, got {type(observed).__name__}")
-    if observed.dtype.kind != "b" or observed.shape != p.targets.shape:
-        raise ValueError(
-            f"observed must be boolean of shape {p.targets.shape}, got {observed.dtype} of shape {observed.shape}"
-        )
-    check_module("observed", observed, params)
-    if getattr(step.Pi[-1], "ndim", 0) == 2 and bool((observed.any(axis=2) != observed.all(axis=2)).any()):
-        raise ValueError(
-            f"observed must take all channels of a step or none under a full precision of the output, Pi[{step.layers + 1}]: "
-            f"give that one as a diagonal"
-        )
-    return observed.astype(p.targets.dtype)
-
-
-class Propagated:
-    """The covariance of the state, from step to step, Eq. (KAL.4)."""
-
-    def __init__(self, step, start):
-        xp, (B, N) = array_module(start), start.shape
-        Pi = weigh_rows(step.Pi[1], xp.eye(N, dtype=start.dtype)[None])[0]
-        self.step, self.Q = step, xp.linalg.inv(Pi) / step.beta
-        self.covariance = xp.zeros((B, N, N), start.dtype)
-
-    def predict(self, cell, p, tape, reset):
-        """Pi_t over beta, ``(B, N, N)``."""
-        xp, Sig = array_module(self.Q), self.covariance
-        if reset is not None:
-            Sig = xp.where(reset[:, None, None], xp.zeros_like(Sig), Sig)
-        A = cell.state_jacobian(p, tape)
-        return xp.linalg.inv(A @ Sig @ xp.swapaxes(A, 1, 2) + self.Q) / self.step.beta  # (KAL.4)
-
-    def update(self, now, Pi):
-        """Sig_t, at the end of a step's inference."""
-        H, _ = self.step.second_derivatives(now, [None, Pi, *self.step.Pi[2:]], mixed=False)
-        N = Pi.shape[-1]
-        self.covariance = array_module(Pi).linalg.inv(H)[:, :N, :N] / self.step.beta  # (KAL.4)
-        return self.covariance
