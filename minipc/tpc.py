@@ -515,7 +515,7 @@ def certificate(
         solved = xp.linalg.solve(H, xp.concatenate([right, mixed], axis=2))[:, :N]
         D, readout = solved[:, :, :N], solved[:, :, N:]  # (TPR.6), (TPR.7)
         left = xp.concatenate([A - D @ A for A in columns] + [readout], axis=2)
-        grown = xp.linalg.norm(D @ J, 2, axis=(1, 2)) * delta
+        grown = xp.linalg.svd(D @ J, compute_uv=False)[:, 0] * delta
         delta = grown + xp.sqrt((left * left).sum(axis=(1, 2)))  # (TPR.13)
         deltas.append(delta)
     gradient = xp.stack(bounds)
