@@ -42,7 +42,7 @@ from .rules import RULES
 from .schedules import Cosine, StepDecay, WarmUp
 from .train import CheckpointError, EarlyStopping, Interrupted, accuracy, evaluate, fit
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 __all__ = [
     "ELSTM",

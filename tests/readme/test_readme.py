@@ -60,6 +60,12 @@ def test_the_sequence_example_prints_what_stands_below_it():
         assert 0 < float(value) < 1e-13
 
 
+def test_the_example_of_tpc_prints_what_stands_below_it():
+    """The fifth block, digit by digit."""
+    stated = next(text for text in OUTPUT if text.startswith("None    W[1]")).strip().splitlines()
+    assert printed("import numpy as np, minipc as pc\n" + PYTHON[4]) == stated
+
+
 def test_the_proof_table_lists_every_claim():
     """Ids, tolerances and texts of the README's table are those of ``verify``."""
     block = next(text for text in OUTPUT if text.startswith("id "))
