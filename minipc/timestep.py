@@ -147,12 +147,15 @@ class Timestep:
         precisions = self.Pi if Pi is None else [None, Pi, *self.Pi[2:]]
         s, now, first = spc._feedforward(net, theta, mu, y, precisions)
         loss = net.loss.value(now.yhat, y)
-        if idle and (self.start == "prediction" or self.inference == "fixed"):
+        if idle:
             return Inferred(mu, now, loss, loss, loss, 0 * loss)  # (tPC.8)
         if self.inference == "fixed":
             return self._fixed(mu, y, precisions, now, loss)
         if self.start == "previous" and previous is not None:  # (tPC.5)
-            s = [mu, *spc._feedforward(net, theta, self.real(previous), y, precisions)[0][1:]]
+            begin = self.real(previous)
+            if weight is not None:  # an unobserved lane is at its equilibrium already (tPC.8)
+                begin = array_module(mu).where((weight != 0).any(axis=1)[:, None], begin, mu)
+            s = [mu, *spc._feedforward(net, theta, begin, y, precisions)[0][1:]]
             now = spc._errors(net, theta, s, y, precisions, first)
         if self.inference == "epc":
             e = [None, *now.eps[1:-1]]
