@@ -178,19 +178,22 @@ def make(
     mask=True,
     reset=False,
     learn_h0=False,
+    widths=None,
     dtype=float,
 ):
     """Draw a problem from the generator ``rng``; every argument that is not "any" or None is kept as given.
 
     ``chain`` names the kinds of all blocks, ``cells`` those of the cells alone. ``mask`` and ``reset`` say
-    whether there is one. With ``learn_h0`` the initial states are parameters and ``h0`` is None.
+    whether there is one. With ``learn_h0`` the initial states are parameters and ``h0`` is None. ``widths`` are
+    those of the inputs and of all blocks in order (of an LRU also that of its output), where they are not drawn.
     """
     kinds = chain_of(rng, cells) if chain is None else list(chain)
     T, B = T or int(rng.integers(4, 8)), B or int(rng.integers(2, 4))
     blocks = [options_of(rng, kind, activation, form, alpha, gamma) for kind in kinds]
     if kinds[-1] == "dense" and activation == "any":
         blocks[-1]["activation"] = "identity"
-    widths = iter(rng.permutation(np.arange(2, 4 + 2 * len(blocks))).tolist())
+    drawn = rng.permutation(np.arange(2, 4 + 2 * len(blocks))).tolist()
+    widths = iter(drawn if widths is None else widths)
     m = first = next(widths)
     params = []
     for block in blocks:
