@@ -6,6 +6,7 @@ r"""Approximations of RTRL: influences that cost what the forward pass costs, bi
 (SNAP.3)   SnAp-1: :math:`T_i \leftarrow J_{ii} T_i + D_i z`, :math:`g_{ij} = \sum_t q_i T_{ij}`
 (RFLO.1)   :math:`T \leftarrow (1-\alpha) T + D z^\top`: J without its weights
 (KERNL.1)  :math:`k_i = \max(0, 1 - \alpha_i)`, :math:`T_i \leftarrow k_i T_i + D_i z`, :math:`g_{ij} = \sum_t (A^\top q)_i T_{ij}`
+(KERNL.2)  A and k learn from a noisy copy, :math:`A\, nf \approx \tilde h - h`, :math:`nf \leftarrow k\, nf + \zeta`, :math:`gf \leftarrow k\, gf - nf`
 (UORO.1)   :math:`M \approx s w^\top`
 (UORO.2)   :math:`s \leftarrow r_0 J s + r_1 \nu`, :math:`w \leftarrow w/r_0 + \nu^\top \bar M/r_1`, signs :math:`\nu`
 (UORO.3)   :math:`r_0 = (|w|/|J s|)^{1/2}`, :math:`r_1 = (|\nu^\top \bar M|/|\nu|)^{1/2}`, :math:`g \mathrel{+}= (q \cdot s) w`
@@ -46,9 +47,18 @@ import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .arguments import cast, check_array, check_count, check_module, generator, is_number
+from .arguments import (
+    cast,
+    check_array,
+    check_count,
+    check_module,
+    check_positive_number,
+    generator,
+    is_number,
+)
 from .backend import Array, array_module, as_backend, to_numpy
 from .cells import GatedCell
+from .recurrent import prepare_sequences, run
 
 TINY = 1e-30  # in every ratio of norms, so that it is positive; any positive ratio keeps the mean
 
@@ -693,6 +703,87 @@ class KeRNL(_Traced):
     def read_cell(self, cell, pattern, own, q):
         """Credit ``q (B, N)`` times influence, summed over the batch: ``(n, columns)``."""
         return super().read_cell(cell, pattern, own, q @ pattern[0])  # (KERNL.1)
+
+
+def learn_kernel(
+    net, params, inputs, h0=None, reset=None, *, kernel=None, learning_rate=1e-3, noise=1e-3, seed=0
+):
+    r"""A better kernel for :class:`KeRNL`, from a copy of the network with noise in its states, Eq. (KERNL.2).
+
+    .. math:: \tilde h_t = f(\tilde h_{t-1}, u_t) + \sigma\zeta_t, \qquad
+        A \Bigl( \sum_s k^{t-s} \zeta_s \Bigr) \approx (\tilde h_t - h_t)/\sigma
+
+    Gradient descent at every step; each cell by itself, on the inputs that it has. ``alpha`` stays between 0 and 1.
+
+    Parameters
+    ----------
+    net, params, inputs, h0, reset       as in :func:`minipc.rtrl.gradient`; RNN cells alone
+    kernel : KeRNL, optional             to go on from; None: the identity, and the leak of the cell
+    learning_rate : float                of the mean over the batch; should be well below 1/n
+    noise : float                        sigma, small against the states
+    seed : int or numpy.random.Generator
+
+    Returns
+    -------
+    KeRNL                                with lists of ``A`` and ``alpha``, one entry a cell
+
+    Notes
+    -----
+    Cost O(B n (n + m)) a step; memory O(B n).  Source: Roth, Kanitscheider & Fiete (2019), ICLR. There the step is not
+    divided by sigma^2: it is their learning rate times sigma^2 here.
+    """
+    check_positive_number("learning_rate", learning_rate)
+    check_positive_number("noise", noise)
+    rng, kernel = generator(seed), KeRNL() if kernel is None else kernel
+    if not isinstance(kernel, KeRNL):
+        raise TypeError(f"kernel must be a KeRNL, got {type(kernel).__name__}")
+    p = prepare_sequences(net, params, inputs, None, None, h0, reset, forward=True)
+    start = kernel.start(net, params, p.start)
+    done, found = run(net, params, p.start, p.inputs, p.reset, p.start), []
+    for l in net.cells:
+        draw = lambda like: as_backend(rng.standard_normal(like.shape), like=like).astype(like.dtype)  # noqa: E731
+        found.append(
+            _learned(
+                net.blocks[l],
+                params[l],
+                done.tapes[l],
+                p.start[l],
+                start.patterns[l],
+                learning_rate,
+                noise,
+                draw,
+            )
+        )
+    A, alpha = zip(*found, strict=True)
+    return KeRNL(list(A), list(alpha))
+
+
+def _learned(cell, p, tape, start, pattern, rate, noise, draw):
+    """A and alpha of one cell after all steps of a tape."""
+    xp, (A, k), h = array_module(start), pattern, start
+    alpha, nf, gf = 1 - k, xp.zeros_like(start), xp.zeros_like(start)
+    for t in range(len(tape.u)):
+        if tape.reset is not None:
+            anew = tape.reset[t][:, None]
+            h, nf, gf = (xp.where(anew, a, b) for a, b in ((start, h), (0 * nf, nf), (0 * gf, gf)))
+        zeta = draw(h)
+        h = cell.step(p, h, tape.u[t])[0] + noise * zeta  # (KERNL.2)
+        nf, gf, dA, dalpha = kernel_step(A, alpha, nf, gf, zeta, (h - tape.after[t]) / noise)
+        A = A - rate / len(h) * dA
+        alpha = xp.clip(alpha - rate / len(h) * dalpha, 0, 1)
+    return A, alpha
+
+
+def kernel_step(A, alpha, nf, gf, zeta, moved):
+    """Filtered noise ``nf`` and its derivative by alpha ``gf (B, n)`` after a step, and the gradients, Eq. (KERNL.2).
+
+    ``zeta (B, n)`` is the noise of the step, ``moved (B, n)`` how far it and the noise before have moved the state;
+    gradients of half the squared error, summed over the batch: dA (n, n), dalpha (n,).
+    """
+    k = 1 - alpha
+    nf, gf = k * nf + zeta, k * gf - nf  # (KERNL.2)
+    error = nf @ A.T - moved
+    return nf, gf, error.T @ nf, (error @ A * gf).sum(axis=0)  # (KERNL.2)
 
 
 def _of_cell(value, place):

@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGE, REFERENCE = ROOT / "minipc", ROOT / "reference"
 EQUATIONS = (REFERENCE / "equations.md").read_text(encoding="utf-8")
 ID = re.compile(
-    r"\b(?:ACT|LOSS|INIT|BP|JVP|CONV|POOL|EMB|RES|LN|BN|sPC|ePC|EPS|LIN|SGD|RMS|ADAM|DECAY|CLIP|WARM|COS|STEP|CHK|MOM|ZIL|FPA|MOON|TRK|LOR|ADD|PAR|COPY|BOG|RNN|GRU|LSTM|BPTT|RTRL|HYB|LRU|ELSTM|RTU|STACK)\.\d+\b"
+    r"\b(?:ACT|LOSS|INIT|BP|JVP|CONV|POOL|EMB|RES|LN|BN|sPC|ePC|EPS|LIN|SGD|RMS|ADAM|DECAY|CLIP|WARM|COS|STEP|CHK|MOM|ZIL|FPA|MOON|TRK|LOR|ADD|PAR|COPY|BOG|RNN|GRU|LSTM|BPTT|RTRL|HYB|LRU|ELSTM|RTU|STACK|SNAP|RFLO|KERNL|UORO|KF|SK)\.\d+\b"
 )
 RANGE = re.compile(rf"({ID.pattern})-({ID.pattern})")
 
@@ -62,7 +62,7 @@ def expand(line):
 
 
 def table(heading):
-    """The rows of the first table under a heading of equations.md; lists of cells, without the head."""
-    section = EQUATIONS.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    """The rows of the first table under a heading (without its number) of equations.md; lists of cells, without the head."""
+    section = re.split(rf"\n## \d+\. {heading}\n", EQUATIONS)[1].split("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]

@@ -31,7 +31,7 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "network": 6,
     "architectures": 7,
     **dict.fromkeys(["inference", "recurrent"], 7),
-    "approximations": 7,  # known to influence, and to nobody else
+    "approximations": 7.5,  # stands on recurrent; influence knows it
     **dict.fromkeys(["backprop", "spc", "epc", "optim", "bptt", "influence"], 8),
     **dict.fromkeys(["variants", "dag"], 9),  # they stand on spc and epc
     "rtrl": 9,  # and this on influence
