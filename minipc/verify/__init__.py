@@ -10,10 +10,11 @@ about a rate, ``worst`` is the relative deviation of the ratio over a decade fro
 ``setting`` has what all claims use, ``runner`` runs them, and the claims stand by topic: ``gradients``,
 ``coordinates`` (sPC and ePC), ``linear_nets``, ``travel`` (of the error), ``exact_backprop`` (and what is none),
 ``learning``, ``examples``, ``conventions``; in time ``through_time`` (BPTT), ``influences`` (RTRL),
-``diagonal_cells``, ``stacks``.
+``diagonal_cells``, ``stacks``, ``approximate`` (of RTRL).
 """
 
 from . import (  # noqa: F401  they register their claims
+    approximate,
     conventions,
     coordinates,
     diagonal_cells,

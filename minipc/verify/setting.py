@@ -15,6 +15,7 @@ from ..network import Network
 from ..recurrent import RecurrentNetwork
 
 try:
+    from reference import approximation_oracles as approximate
     from reference import autograd_oracles as ad
     from reference import block_oracles as block_ad
     from reference import closed_form as cf
@@ -33,6 +34,7 @@ __all__ = [
     "ad",
     "any_loss",
     "any_sequence",
+    "approximate",
     "astype",
     "block_ad",
     "by_complex_step",
@@ -59,6 +61,8 @@ __all__ = [
     "times",
 ]
 
+BLOCKS = {"dense": Dense, "embedding": Embedding, "rnn": RNN, "gru": GRU, "lstm": LSTM}
+BLOCKS |= {"elstm": ELSTM, "rtu": RTU, "lru": LRU}
 SMOOTH = ("tanh", "sigmoid", "gelu", "softplus")
 
 
@@ -153,36 +157,39 @@ def plus(a, b):
     return [{k: g[k] + f[k] for k in g} for g, f in zip(a, b, strict=True)]
 
 
-def recurrent(problem):
-    """The engine's network of a :class:`reference.temporal_problems.Sequence`."""
-    blocks = [_block(*pair) for pair in zip(problem.blocks, problem.params, strict=True)]
-    return RecurrentNetwork(blocks, problem.loss, () if problem.blocks[0]["kind"] == "embedding" else None)
+def recurrent(problem, engine=None):
+    """The engine's network of a :class:`reference.temporal_problems.Sequence`; or that of a mutant."""
+    blocks = [_block(*pair, engine) for pair in zip(problem.blocks, problem.params, strict=True)]
+    net = engine.RecurrentNetwork if engine else RecurrentNetwork
+    return net(blocks, problem.loss, () if problem.blocks[0]["kind"] == "embedding" else None)
 
 
-def _block(block, p):
+def _block(block, p, engine=None):
     """The engine's block of a dict of the oracles; the widths are those of the parameters."""
     kind, learn = block["kind"], {"learn_h0": "h0" in p or "h0_re" in p}
+    own = BLOCKS[kind]
+    make = getattr(engine, own.__name__) if engine else own
     if kind == "dense":
-        return Dense(*p["W"].shape[::-1], block["activation"], form=block["form"])
+        return make(*p["W"].shape[::-1], block["activation"], form=block["form"])
     if kind == "embedding":
-        return Embedding(*p["W"].shape)
+        return make(*p["W"].shape)
     if kind in ("rnn", "gru", "lstm"):
         n, m = p["W"].shape[1], p["U"].shape[1]
         if kind == "rnn":
-            return RNN(m, n, block["activation"], form=block["form"], alpha=block["alpha"], **learn)
-        return (GRU if kind == "gru" else LSTM)(m, n, **learn)
+            return make(m, n, block["activation"], form=block["form"], alpha=block["alpha"], **learn)
+        return make(m, n, **learn)
     if kind == "elstm":
-        return ELSTM(*p["Wz"].shape[::-1], **learn)
+        return make(*p["Wz"].shape[::-1], **learn)
     if kind == "rtu":
-        return RTU(*p["W1"].shape[::-1], block["activation"], **learn)
-    return LRU(*p["B_re"].shape[::-1], len(p["D"]), gamma=block["gamma"], **learn)
+        return make(*p["W1"].shape[::-1], block["activation"], **learn)
+    return make(*p["B_re"].shape[::-1], len(p["D"]), gamma=block["gamma"], **learn)
 
 
-def in_time(problem, **replaced):
-    """Arguments of the engine's temporal rules, in order; an LRU's state is complex there."""
+def in_time(problem, engine=None, **replaced):
+    """Arguments of the engine's temporal rules, or of a mutant's, in order; an LRU's state is complex there."""
     p = problem._replace(**replaced)
     h0 = None if p.h0 is None else time_ad.native(p.blocks, p.h0)
-    return recurrent(p), p.params, p.inputs, p.targets, p.mask, h0, p.reset
+    return recurrent(p, engine), p.params, p.inputs, p.targets, p.mask, h0, p.reset
 
 
 def any_sequence(rng, chain=None, **options):

@@ -45,6 +45,7 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     **dict.fromkeys(
         [
             "runner",
+            "approximate",
             "conventions",
             "coordinates",
             "diagonal_cells",

@@ -77,14 +77,20 @@ def oracle(function, p, **options):
     return kept(function.__name__, p, lambda: flat(p, function(*p.arguments, **options)))
 
 
-def check(*equations):
-    """Register the decorated function as the check of these equations."""
+def check_in(checks):
+    """A decorator that registers a function as the check of some equations."""
 
-    def register(function):
-        CHECKS.update(dict.fromkeys(equations, function))
-        return function
+    def check(*equations):
+        def register(function):
+            checks.update(dict.fromkeys(equations, function))
+            return function
 
-    return register
+        return register
+
+    return check
+
+
+check = check_in(CHECKS)
 
 
 # ---------------------------------------------------------------------- the checks

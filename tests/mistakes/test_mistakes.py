@@ -7,6 +7,7 @@ nothing: an error from elsewhere would count as a catch.
 import collections
 
 import pytest
+from helpers import approximation_battery as approximate
 from helpers import temporal_battery as temporal
 from helpers.battery import BATTERY, CHECKS, GOOD, SQUARE, battery_error
 from helpers.checks import assert_live
@@ -21,7 +22,7 @@ SHAPES = {  # with distinct widths these do not run at all
 RULES = (
     *("architectures", "backend", "blocks", "convolution", "normalisation", "residual"),
     *("backprop", "dag", "epc", "functions", "inference", "optim", "schedules", "spc", "train", "variants"),
-    *("cells", "diagonal", "recurrent", "bptt", "influence", "rtrl"),
+    *("cells", "diagonal", "recurrent", "bptt", "influence", "rtrl", "approximations"),
 )
 FAMILIES = ("sPC", "ePC", "BP", "RNN", "GRU", "LSTM", "ELSTM", "LRU", "RTU", "BPTT", "RTRL", "HYB", "STACK")
 
@@ -31,6 +32,8 @@ def error(engine, name):
     equation = MISTAKES[name].equation
     if equation in temporal.CHECKS:
         return temporal.temporal_error(engine, equation)
+    if equation in approximate.CHECKS:
+        return approximate.approximation_error(engine, equation)
     return battery_error(engine, equation, SQUARE if name in SHAPES else GOOD)
 
 
@@ -60,6 +63,15 @@ def test_the_engine_and_its_clean_copy_pass_the_checks_in_time(equation):
         assert temporal.temporal_error(engine, equation) < 1e-10
 
 
+@pytest.mark.parametrize("equation", approximate.CHECKS)
+def test_the_engine_and_its_clean_copy_pass_the_checks_of_approximations(equation):
+    """The same, with the signs that are given."""
+    for p in approximate.problems(equation):
+        assert_live(approximate.CHECKS[equation](minipc, p)[1])
+    for engine in (minipc, load()):
+        assert approximate.approximation_error(engine, equation) < 1e-10
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_product_of_the_wrong_shapes_needs_square_problems_to_run(name):
     """With distinct widths NumPy refuses these two; square problems alone show that they are wrong."""
@@ -73,9 +85,11 @@ def test_the_table_is_in_order():
     assert all(name == mistake.name for name, mistake in MISTAKES.items())
     assert len({(m.module, m.old, m.new) for m in MISTAKES.values()}) == len(MISTAKES)
     assert {m.module for m in MISTAKES.values()} == set(RULES)
-    assert {m.equation for m in MISTAKES.values()} <= CHECKS.keys() | temporal.CHECKS.keys()
-    assert not CHECKS.keys() & temporal.CHECKS.keys()
-    assert {m.equation for m in MISTAKES.values()} >= temporal.CHECKS.keys()
+    in_time = temporal.CHECKS.keys() | approximate.CHECKS.keys()
+    assert {m.equation for m in MISTAKES.values()} <= CHECKS.keys() | in_time
+    assert not CHECKS.keys() & in_time
+    assert not temporal.CHECKS.keys() & approximate.CHECKS.keys()
+    assert {m.equation for m in MISTAKES.values()} >= in_time
     per_rule = collections.Counter(m.equation.split(".")[0] for m in MISTAKES.values())
     assert min(per_rule[family] for family in FAMILIES) >= 5
 

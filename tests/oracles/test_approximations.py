@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers.approximation_battery import Fed
 from helpers.checks import assert_differ, assert_live, assert_same
 from helpers.strategies import SEEDS, fewer
 from helpers.temporal_battery import network, states
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minipc as pc
-from minipc import approximations, recurrent, rtrl
+from minipc import rtrl
 from reference import approximation_oracles as oracles
 from reference.temporal_problems import make
 
@@ -17,19 +18,6 @@ TOL = 1e-10
 KINDS = st.sampled_from(["rnn", "gru", "lstm"])
 RESET = st.booleans()
 EVERY_CELL = ("snap-1", "snap-2", "snap-3", "rflo", "uoro", "reverse-kf")
-
-
-class Fed:
-    """A method whose signs are given, ``(T, B, width)``; of one cell."""
-
-    def __init__(self, method, signs):
-        self.method, self.signs, self.name = method, signs, method.name
-
-    def start(self, net, params, h):
-        """As the method, with another ``draw``."""
-        influence, rows = self.method.start(net, params, h), iter(self.signs)
-        influence.draw = lambda B, width: next(rows)
-        return influence
 
 
 def draw(seed, kind, **options):
