@@ -22,9 +22,10 @@ r"""Approximations of RTRL: influences that cost what the forward pass costs, bi
 (SK.2)     :math:`\mathrm{cert}_t = \rho_t \mathrm{cert}_{t-1} + \eta_t \ge |\tilde M - M|_F`, :math:`\rho_t = \min(|J|_F, (|J|_1 |J|_\infty)^{1/2})`
 =========  ==========================================================================================
 
-Every method follows each cell's own state through its own parameters alone (STACK.4), and credit comes down through
-space at the same step: exact in none of them, but where the table says so. With cells below, **biased** for that
-reason, too.
+``rtrl.gradient(..., influence="snap-1")``, ``rtrl.online`` and ``tpc.gradient`` take the names, and the objects with their
+options: ``influence=SnAp(order=1)``. Every method follows each cell's own state through its own parameters alone
+(STACK.4), and credit comes down through space at the same step: whatever stands below the last cell learns from the
+present alone, **biased**, also where the table says exact or unbiased, which is about a single cell that comes first.
 
 ==============  =====================================  =========================  ========================
 influence       which gradient                         memory a sequence          time a step
@@ -40,7 +41,8 @@ sketch-r        biased by no more than it certifies;   r n n_z                  
                 exact if r = n
 ==============  =====================================  =========================  ========================
 
-n_z numbers a row of weights has; every gate counts as rows of its own.
+n_z numbers a row of weights has; n n_z counts the rows of every gate. J itself, n^2 numbers a lane, is formed by kf,
+reverse-kf and sketch-r alone.
 """
 
 import copy
@@ -97,7 +99,12 @@ class Approximation:
 
     @property
     def certificate(self):
-        """Bound ``(B,)`` on the distance from the influence without sketch, Frobenius norm, Eq. (SK.2); of Sketch alone."""
+        """Bound ``(B,)`` on the distance from the layer-local influence, Frobenius norm of all cells, Eq. (SK.2).
+
+        Raises AttributeError if the method is not :class:`Sketch`: no other certifies anything.
+        """
+        if not isinstance(self.method, Sketch):
+            raise AttributeError(f"influence {self.name} has no certificate: take Sketch")
         bounds = [self.own[l]["bound"] for l in self.net.cells]
         return sum(bound * bound for bound in bounds) ** 0.5
 
@@ -171,7 +178,10 @@ class Approximation:
 
 
 class Signs:
-    """Random signs: of a seed, and then every copy goes on alike; or of a generator that is shared and goes on."""
+    """Random signs: of a seed, and then every copy goes on alike; or of a generator, which they all share.
+
+    So a carry can be gone on from twice, with the same result; and a rule that is given a generator draws anew each time.
+    """
 
     def __init__(self, seed):
         self.shared, self.rng = hasattr(seed, "bit_generator"), generator(seed)
@@ -402,10 +412,31 @@ def _read(q, trace):
 
 @dataclass(frozen=True)
 class SnAp(_Traced):
-    """Sparse n-step approximation (Menick et al. 2021), Eqs. (SNAP.1)-(SNAP.3)."""
+    """Sparse n-step approximation: of the influence those entries that a few steps can fill, Eqs. (SNAP.1)-(SNAP.3).
+
+    Parameters
+    ----------
+    order : int              n of SnAp-n, at least 1: units are followed to where order - 1 steps lead
+
+    Raises
+    ------
+    ValueError, TypeError    for an order that is no positive integer; where it starts, for a learned initial state
+
+    Notes
+    -----
+    **Which gradient**: biased; exact on diagonal cells (LRU, RTU, eLSTM), whose exact traces it keeps, and if every unit
+    reaches every other within order - 1 steps (SNAP.4): with dense W that is SnAp-2. The pattern is that of the weights
+    that are zero when the influence starts (one synchronisation a cell); one who trains has to keep them zero.
+    Memory a sequence: n n_z for SnAp-1, c n n_z else, where c counts the entries of the fullest column of the pattern.
+    Time a step: n n_z; c^2 n n_z. Source: Menick et al. (2021), arXiv 2006.07232.
+
+    Examples
+    --------
+    >>> SnAp(2).name
+    'snap-2'
+    """
 
     order: int = 1
-
     diagonal = True
 
     def __post_init__(self):
@@ -420,8 +451,8 @@ class SnAp(_Traced):
         """The pattern, from the weights that are zero now."""
         if self.order == 1:
             return None
-        linked = (to_numpy(p["W"]).reshape(cell.gates, cell.n, cell.n) != 0).any(axis=0)
-        reached = one_hop = linked | (to_numpy(array_module(like).arange(cell.n))[:, None] == range(cell.n))
+        linked = (p["W"].reshape(cell.gates, cell.n, cell.n) != 0).any(axis=0)
+        reached = one_hop = to_numpy(linked | array_module(like).eye(cell.n, dtype=bool))
         for _ in range(self.order - 2):
             reached = reached @ one_hop  # (SNAP.1)
         return _Pattern.of(reached, like)
@@ -475,7 +506,15 @@ class _Pattern(NamedTuple):
 
 @dataclass(frozen=True)
 class RFLO(_Traced):
-    """Random-feedback local online learning (Murray 2019), Eq. (RFLO.1)."""
+    """Random-feedback local online learning: J without its weights, Eq. (RFLO.1).
+
+    Notes
+    -----
+    **Which gradient**: biased, what goes through the recurrent weights is left out; without a leak these are the
+    immediate terms alone. In a GRU the update gate stands in the place of the leak, and an LSTM remembers through c
+    (Hochreiter & Schmidhuber 1997). The credit is that of the rule, no random feedback.
+    Memory a sequence and time a step: n n_z. Source: Murray (2019), eLife 8.
+    """
 
     name = "rflo"
 
@@ -486,7 +525,18 @@ class RFLO(_Traced):
 
 @dataclass(frozen=True)
 class UORO(Method):
-    """Unbiased online recurrent optimisation (Tallec & Ollivier 2018), Eqs. (UORO.1)-(UORO.3)."""
+    """Unbiased online recurrent optimisation: M as one product, right in the mean, Eqs. (UORO.1)-(UORO.3).
+
+    Parameters
+    ----------
+    seed : int or numpy.random.Generator     of the signs; a generator goes on from call to call, which training wants
+
+    Notes
+    -----
+    **Which gradient**: unbiased over the signs, with a variance that grows with n and with the memory of the cell; every
+    lane has its own signs, so a batch averages. Every gated cell. Memory a sequence and time a step: n n_z.
+    Source: Tallec & Ollivier (2018), arXiv 1702.05043; from zero, with a tiny constant in both ratios.
+    """
 
     seed: Any = 0
     name = "uoro"
@@ -500,7 +550,7 @@ class UORO(Method):
         return {
             "s": xp.zeros((B, cell.state_size), like.dtype),
             "w": xp.zeros((B, cell.n, _columns(cell)), like.dtype),
-        }
+        }  # (UORO.1)
 
     def step_cell(self, step, own):
         """What is kept after one more step."""
@@ -519,7 +569,17 @@ class UORO(Method):
 
 @dataclass(frozen=True)
 class KF(Method):
-    """Kronecker-factored RTRL (Mujika, Meier & Steger 2018), Eqs. (KF.1)-(KF.3)."""
+    """Kronecker-factored RTRL: the regressors in one factor, the states in the other, Eqs. (KF.1)-(KF.3).
+
+    Parameters
+    ----------
+    seed : int or numpy.random.Generator     as of :class:`UORO`
+
+    Notes
+    -----
+    **Which gradient**: unbiased over the signs, less noisy than :class:`UORO`. RNN and LSTM; a GRU has two regressors.
+    Memory a sequence: n^2 + n_z; time a step: n^3. Source: Mujika, Meier & Steger (2018), arXiv 1805.10842.
+    """
 
     seed: Any = 0
     name = "kf"
@@ -540,12 +600,13 @@ class KF(Method):
         return {
             "A": xp.zeros((B, width), like.dtype),
             "B": xp.zeros((B, cell.state_size, cell.gates * cell.n), like.dtype),
-        }
+        }  # (KF.1)
 
     def step_cell(self, step, own):
         """What is kept after one more step."""
         A, JB, E, z = own["A"], step.jacobian_times(own["B"]), step.E, step.local.groups[0].z[step.t]
-        c1, c2 = step.signs(2, A).T
+        c = step.signs(2, A)
+        c1, c2 = c[:, 0], c[:, 1]
         p0, p1 = _ratio(_norm(JB), _norm(A)), _ratio(_norm(E), _norm(z))  # (KF.2)
         A = _lanes(c1 * p0, A) * A + _lanes(c2 * p1, z) * z  # (KF.2)
         B = _lanes(c1 / p0, JB) * JB
@@ -561,7 +622,17 @@ class KF(Method):
 
 @dataclass(frozen=True)
 class ReverseKF(Method):
-    """Kronecker factors the other way round (Marschall, Cho & Savin 2020), Eqs. (KF.4), (KF.5)."""
+    """Kronecker factors the other way round: units in one, states and regressors in the other, Eqs. (KF.4), (KF.5).
+
+    Parameters
+    ----------
+    seed : int or numpy.random.Generator     as of :class:`UORO`
+
+    Notes
+    -----
+    **Which gradient**: unbiased over the signs. Every gated cell. Memory a sequence: n n_z; time a step: n^2 n_z.
+    Source: Marschall, Cho & Savin (2020), arXiv 1907.02649.
+    """
 
     seed: Any = 0
     name = "reverse-kf"
@@ -575,7 +646,7 @@ class ReverseKF(Method):
         return {
             "A": xp.zeros((B, cell.gates * cell.n), like.dtype),
             "B": xp.zeros((B, cell.state_size, width), like.dtype),
-        }
+        }  # (KF.4)
 
     def step_cell(self, step, own):
         """What is kept after one more step."""
@@ -593,7 +664,19 @@ class ReverseKF(Method):
 
 @dataclass(frozen=True)
 class Sketch(Method):
-    """SK-RTRL: SnAp-1 and a sketch of the rest, with a certificate (sonaradarcn/sketched-rtrl), Eqs. (SK.1), (SK.2)."""
+    """SK-RTRL: SnAp-1 and a sketch of the rest, with a certificate, Eqs. (SK.1), (SK.2).
+
+    Parameters
+    ----------
+    rank : int               r of the sketch; 0 is SnAp-1, n (or more) is exact
+
+    Notes
+    -----
+    **Which gradient**: biased, by no more than ``influence.certificate (B,)`` says: the influence of a cell is at most so
+    far from the exact one, in the Frobenius norm, so a step's gradient is off by at most ``|q| certificate`` a lane.
+    RNN and GRU. Memory a sequence: r n n_z; time a step: n^3 + r^2 n n_z. In a complex step the directions of the sketch
+    stay those of the real parts. Source: sonaradarcn/sketched-rtrl (2026); written from the equations.
+    """
 
     rank: int = 4
 
@@ -669,10 +752,22 @@ def _leading(off, T, JL, right):
 
 @dataclass(frozen=True, eq=False)
 class KeRNL(_Traced):
-    """Kernel RNN learning (Roth, Kanitscheider & Fiete 2019), Eq. (KERNL.1).
+    """Kernel RNN learning: A k^(t-s) in the place of the product of the J, Eq. (KERNL.1).
 
-    ``A (n, n)`` and ``alpha (n,)``, or lists with one entry a cell; None: the identity, and the leak of the cell, which
-    is RFLO. :func:`learn_kernel` finds better ones.
+    Parameters
+    ----------
+    A : (n, n), optional             how a trace of one unit moves the others; a list where there are several cells
+    alpha : (n,), optional           what the traces forget, k = max(0, 1 - alpha); a list where there are several cells
+
+    Raises
+    ------
+    ValueError, TypeError            where it starts: other shapes, other kinds of arrays, cells that are no RNN
+
+    Notes
+    -----
+    **Which gradient**: biased; None for both, the identity and the leak of the cell, is RFLO. :func:`learn_kernel` finds
+    better ones. A carry keeps the kernel with which it began. Memory a sequence: n n_z; time a step: n n_z + n^2.
+    Source: Roth, Kanitscheider & Fiete (2019), ICLR.
     """
 
     A: Any = None

@@ -1094,8 +1094,8 @@ _TABLE = [
         "all signs of KF-RTRL are +1",
         "approximations",
         "KF.2",
-        "c1, c2 = step.signs(2, A).T",
-        "c1, c2 = abs(step.signs(2, A)).T",
+        "c = step.signs(2, A)",
+        "c = abs(step.signs(2, A))",
     ),
     Mistake(
         "the new term of B goes without its sign",

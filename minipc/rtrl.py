@@ -42,10 +42,11 @@ def gradient(
     ----------
     net, params, inputs, targets, mask, h0, reset
         as in :func:`minipc.bptt.gradient`; a reset puts the influence back, too
-    influence : str
+    influence : str, or an object such as SnAp(2)
         "hybrid" (exact, in blocks), "exact" (step by step), "diagonal" (exact; LRU, RTU, eLSTM only), or "local": each
         cell's own parameters on its own state, and credit through space at the same step for all that stands below it,
-        **biased** unless a single cell comes first
+        **biased** unless a single cell comes first; or an approximation of "local" at a lower cost, "snap-1", "uoro", ...:
+        :mod:`minipc.approximations` says which gradient each of them is
     block : int, optional                steps in a block of "hybrid"; None: see :func:`minipc.influence.start`
     carry : State, optional              ``carry`` of the gradient of the stretch before: states and influence go on
 
@@ -53,8 +54,8 @@ def gradient(
     -------
     Gradient
         ``grads``, ``loss`` (B,), ``final`` (last state of every cell) and ``carry``. **Which gradient**: that of BPTT, but
-        for "local"; with ``carry`` that of this stretch's losses through the whole past, so that the gradients of the
-        stretches add up to that of the whole sequence.
+        for "local" and approximations; with ``carry`` that of this stretch's losses through the whole past, so that the
+        gradients of the stretches add up to that of the whole sequence.
 
     Raises
     ------
@@ -119,7 +120,7 @@ def online(
     ----------
     optimizer : SGD, Adam, ...           one update a step
     state : tuple, optional              the optimiser's, to go on with; None: a new one
-    influence : str                      "exact", "diagonal" or "local": what is there at every step
+    influence : str or object            as in :func:`gradient`, but for "hybrid": what is there at every step
 
     Returns
     -------

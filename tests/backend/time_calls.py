@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 import minipc as pc
-from minipc import bptt, rtrl
+from minipc import approximations, bptt, rtrl
 
 T, B = 5, 2
 SETTINGS = {
@@ -33,10 +33,13 @@ SETTINGS = {
     "RTU": ([pc.RTU(3, 4, learn_h0=True), pc.Dense(8, 3)], "mse"),
     "LRU": ([pc.Dense(3, 4, "tanh"), pc.LRU(4, 5, 6, learn_h0=True), pc.Dense(6, 3)], "mse"),
     "LRU, stack": ([pc.LRU(3, 4, gamma="tied"), pc.LayerNorm(4), pc.LRU(4, 2, 3)], "mse"),
+    "GRU, LSTM": ([pc.Dense(3, 4, "tanh"), pc.GRU(4, 3), pc.LSTM(3, 2), pc.Dense(2, 3)], "mse"),
     "words": ([pc.Embedding(6, 3), pc.GRU(3, 4, learn_h0=True), pc.Dense(4, 3)], "cross_entropy"),
 }
 STEP_BY_STEP = ("diagonal", "LRU", "LRU, stack")  # parameters below a diagonal cell: hybrid has K = 1
 DIAGONAL = ("diagonal", "RTU", "LRU", "LRU, stack")
+GIVEN = ("RNN", "RNN, leak", "GRU, LSTM")  # gated cells that learn no initial state
+RNNS = ("RNN", "RNN, leak")
 REAL = tuple(name for name in SETTINGS if "LRU" not in name)
 COMPLEX_STEP = tuple(name for name in REAL if name != "words")
 
@@ -131,6 +134,24 @@ def _staleness(net, p):
     return list(rtrl.staleness(net, *p, learning_rate=1e-3)[1:])
 
 
+APPROXIMATE = {
+    "snap-1": (*GIVEN, "diagonal", "LRU, stack"),
+    "rflo": GIVEN,
+    "uoro": GIVEN,
+    "reverse-kf": GIVEN,
+    "kf": RNNS,
+    "kernl": RNNS,
+    "sketch-9": RNNS,
+    "sketch-2": RNNS,
+}
+
+
+def _learned_kernel(net, p):
+    """A and alpha of every cell."""
+    kernel = approximations.learn_kernel(net, p.params, p.inputs, p.h0, p.reset)
+    return [kernel.A, kernel.alpha]
+
+
 CALLS = {
     "recurrent.forward": Call(lambda net, p: net.forward(p.params, p.inputs, p.h0, p.reset), 1),
     "bptt.gradient": Call(_rule(bptt.gradient), 2),
@@ -139,9 +160,17 @@ CALLS = {
     "rtrl.gradient, exact": Call(_rule(rtrl.gradient, influence="exact"), 2, 1),
     "rtrl.gradient, local": Call(_rule(rtrl.gradient, influence="local"), 2, 1),
     "rtrl.gradient, diagonal": Call(_rule(rtrl.gradient, influence="diagonal"), 2, 1, DIAGONAL),
+    **{
+        f"rtrl.gradient, {name}": Call(_rule(rtrl.gradient, influence=name), 2, 1, where)
+        for name, where in APPROXIMATE.items()
+    },
     "rtrl.gradient, hybrid": Call(_rule(rtrl.gradient), 2),
     "rtrl.gradient, exact, carry": Call(_two_stretches("exact"), 4, 2),
     "rtrl.gradient, hybrid, carry": Call(_two_stretches("hybrid"), 4),
+    "rtrl.gradient, snap-2": Call(
+        _rule(rtrl.gradient, influence="snap-2"), 3, 1, ("RNN",)
+    ),  # which weights are zero?
+    "approximations.learn_kernel": Call(_learned_kernel, 1, 0, RNNS),
     "rtrl.online": Call(_online, 1 + T, T),
     "rtrl.staleness": Call(_staleness),
 }
