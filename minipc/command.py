@@ -67,8 +67,16 @@ def add_arguments(parser):
     add("--cell", choices=CELLS, metavar="CELL", help=f"of {', '.join(CELLS)}; default: the task's")
     meanings = "; ".join(f"{name}: {TASKS[name].meaning} ({TASKS[name].steps})" for name in SEQUENCE_TASKS)
     add("--steps", type=int, metavar="T", help=meanings)
-    add("--influence", metavar="FORM", help="of rtrl: hybrid, exact, diagonal, local")
+    add(
+        "--influence",
+        metavar="FORM",
+        help="of rtrl: hybrid, exact, diagonal, local; of tpc_rtrl: plain, implicit, diag; of both: "
+        "snap-1, sketch-4, rflo, kernl, uoro, kf, reverse-kf, eprop, dni",
+    )
+    add("--carry", choices=("state", "prediction"), help="of tpc, tpc_rtrl: what the next step starts from")
+    add("--inference", choices=("spc", "epc", "fixed"), help="of tpc, tpc_rtrl: of the states of a step")
     add = parser.add_argument_group("the rule").add_argument
+    add("--beta", type=float, metavar="BETA", help="weight of the loss in the energy")
     add("--inference-steps", type=int, metavar="N", help="steps of inference")
     add(
         "--step-size",
@@ -317,7 +325,7 @@ def _check_kinds(args, task):
         raise ValueError(
             f"{args.task} has {kinds[0]}, rule {args.rule} is for {kinds[1]}: take one of {', '.join(fitting)}"
         )
-    for name in ("cell", "steps", "influence"):
+    for name in ("cell", "steps", "influence", "carry", "inference"):
         if not in_time and getattr(args, name) is not None:
             raise ValueError(
                 f"--{name} is an option of the tasks {', '.join(SEQUENCE_TASKS)}; {args.task} is none"
@@ -363,9 +371,13 @@ def _held_out(args, everything):
 def _rule_options(args):
     """The options that are handed to the rule, if it takes them."""
     options = dict(args.option)
-    for name in ("inference_steps", "step_size", "influence"):
+    for name in ("inference_steps", "step_size", "influence", "carry", "inference", "beta"):
         if getattr(args, name) is not None:
             options[name] = getattr(args, name)
+    if args.rule == "tpc" and options.get("influence") is not None:
+        raise ValueError("--influence is no option of tpc, which has no history: take tpc_rtrl")
+    if args.rule == "tpc_rtrl" and options.get("influence", "") is None:
+        raise ValueError("tpc_rtrl needs an influence: without one it is tpc")
     try:
         check_rule_options(RULES[args.rule], options)
     except TypeError as error:

@@ -2,7 +2,20 @@
 
 import inspect
 
-from . import backprop, bptt, epc, rtrl, spc, variants
+from . import backprop, bptt, epc, rtrl, spc, tpc, variants
+
+
+def tpc_rtrl(net, params, inputs, targets, mask=None, *, influence="plain", **options):
+    """:func:`minipc.tpc.gradient` with an influence, the paper's unless another is named; its other options are the same."""
+    return tpc.gradient(net, params, inputs, targets, mask, influence=influence, **options)
+
+
+tpc_rtrl.__signature__ = inspect.signature(tpc.gradient).replace(  # so that its options are checked by name
+    parameters=[
+        p.replace(default="plain") if p.name == "influence" else p
+        for p in inspect.signature(tpc.gradient).parameters.values()
+    ]
+)
 
 RULES = {
     "backprop": backprop.gradient,
@@ -21,12 +34,16 @@ RULES = {
     "tbptt": bptt.truncated,
     "checkpointed_bptt": bptt.checkpointed,
     "rtrl": rtrl.gradient,
+    "tpc": tpc.gradient,
+    "tpc_rtrl": tpc_rtrl,
 }
 IN_TIME = (
     "bptt",
     "tbptt",
     "checkpointed_bptt",
     "rtrl",
+    "tpc",
+    "tpc_rtrl",
 )  # for Sequences and a RecurrentNetwork; the others for samples
 
 
@@ -50,7 +67,7 @@ def check_rule_options(rule, options):
     A rule with ``**options`` takes any.
     """
     parameters = inspect.signature(rule).parameters.values()
-    own = [p for p in parameters if p.name not in GIVEN_BY_THE_LOOP and p.kind is not p.VAR_KEYWORD]
+    own = [p for p in parameters if not _given_by_the_loop(p) and p.kind is not p.VAR_KEYWORD]
     name = f"{getattr(rule, '__module__', '').rpartition('.')[2]}.{getattr(rule, '__name__', repr(rule))}"
     missing = [
         p.name for p in own if p.default is p.empty and p.kind is p.KEYWORD_ONLY and p.name not in options
@@ -96,6 +113,12 @@ def check_kinds(net, rule, sequences):
         raise TypeError(
             f"rule {name} needs a RecurrentNetwork, got {type(net).__name__}, for which there are {samples}"
         )
+
+
+def _given_by_the_loop(parameter):
+    """Is it no option? The ``carry`` of tPC is one: a word, which state goes on, not what an earlier stretch left."""
+    policy = parameter.name == "carry" and isinstance(parameter.default, str)
+    return parameter.name in GIVEN_BY_THE_LOOP and not policy
 
 
 def _lists():
