@@ -85,19 +85,23 @@ def accuracy_curves(runs, title):
 
 @_styled
 def memory_curves(runs, chance, title):
-    """Test accuracy against epoch of rules that remember and of one that does not, and the level of chance.
+    """Test accuracy against epoch of rules that remember and of rules that do not, and the level of chance.
 
-    ``runs`` maps a label to ``{"accuracy": (seeds, epochs)}``, ``chance`` lies in 0..1. Lines are means over the seeds,
-    bands reach from the worst to the best seed. Curves may lie on each other: each is drawn narrower than the one
-    before, the second dashed, so that the first is seen on both sides of it and in its gaps.
+    ``runs`` maps a label to ``{"accuracy": (seeds, epochs), "past": bool}``, at most five, ``past`` if the rule gives credit
+    to the past; ``chance`` lies in 0..1. Lines are means over the seeds, bands reach from the worst to the best seed. Curves
+    may lie on each other: the first three are each drawn narrower than the one before, the second dashed, so that the
+    first is seen on both sides of it and in its gaps.
     """
-    figure = _figure(figsize=(11, 5.6))
+    figure = _figure(figsize=(13, 5.6))
     axes = figure.subplots()
-    styles = (("-", 9, "o", 14), ("--", 3, "s", 7), ("-", 3, "^", 9))
-    for (label, run), colour, style in zip(
-        runs.items(), (COLOURS[1], COLOURS[2], COLOURS[0]), styles, strict=False
-    ):
-        line, width, mark, size = style
+    styles = (  # colour, line, width, mark, size
+        (COLOURS[1], "-", 11, "o", 17),
+        (COLOURS[2], "--", 5, "s", 10),
+        (COLOURS[0], "-", 1.5, "D", 5),
+        (COLOURS[3], "-", 4, "v", 10),
+        (COLOURS[4], "-", 4, "^", 10),
+    )
+    for (label, run), (colour, line, width, mark, size) in zip(runs.items(), styles, strict=False):
         accuracy = 100 * np.array(run["accuracy"])
         epochs = np.arange(1, accuracy.shape[1] + 1)
         face = "white" if line == "--" else colour
@@ -105,6 +109,13 @@ def memory_curves(runs, chance, title):
             epochs, accuracy.mean(axis=0), line, color=colour, lw=width, marker=mark, ms=size, mfc=face, mew=2, label=label
         )  # fmt: skip
         axes.fill_between(epochs, accuracy.min(axis=0), accuracy.max(axis=0), color=colour, alpha=0.15, lw=0)
+    ends = {
+        past: [np.array(run["accuracy"])[:, -1] for run in runs.values() if run["past"] is past]
+        for past in (True, False)
+    }
+    right = {"x": epochs[-1], "ha": "right", "style": "italic"}
+    axes.text(y=100 * np.min(ends[True]) - 3, s="credit reaches the past", va="top", **right)
+    axes.text(y=100 * np.max(ends[False]) + 3, s="credit for the same step only", va="bottom", **right)
     axes.axhline(100 * chance, color="0.35", ls=":", lw=2.5, label=f"chance, {100 * chance:.1f} %")
     axes.set(xlabel="epoch", ylabel="test accuracy (%)", title=title, xticks=epochs[1::2], ylim=(0, 104))
     axes.grid(alpha=0.3)

@@ -6,17 +6,19 @@ Each part returns plain numbers (for the JSON file) and a figure; ``run`` prints
 import pathlib
 import platform
 import sys
+import textwrap
 import time
 
 import numpy as np
 
-from . import __version__, backprop, bptt, data, epc, plotting, rtrl, spc
+from . import __version__, backprop, bptt, data, epc, plotting, rtrl, spc, tpc
 from .blocks import Dense
 from .cells import RNN
 from .files import write_json
 from .network import Network
 from .optim import Adam
 from .recurrent import RecurrentNetwork
+from .rules import tpc_rtrl
 from .train import fit
 
 EPOCHS, SEEDS = 20, (0, 1, 2)
@@ -33,10 +35,13 @@ TRAVEL = {  # label: rule, its options
 }
 SHOWN = (1, 5, 10, 15, 19)
 COPIED, DELAY, UNITS, RECALL_EPOCHS = 2, 6, 16, 15
-RECALL = {  # label: rule, its options
-    "BPTT": (bptt.gradient, {}),
-    "RTRL, step by step": (rtrl.gradient, {"influence": "exact"}),
-    "no history (BPTT, k = 1)": (bptt.truncated, {"steps": 1}),
+INFERENCE = {"beta": 0.1, "inference_steps": 8, "step_size": 0.5, "carry": "state"}
+RECALL = {  # label: rule, its options, does it give credit to the past?
+    "BPTT": (bptt.gradient, {}, True),
+    "RTRL": (rtrl.gradient, {"influence": "exact"}, True),
+    "tPC-RTRL": (tpc_rtrl, {"influence": "plain", **INFERENCE}, True),
+    "tPC": (tpc.gradient, INFERENCE, False),
+    "backprop, no history": (bptt.truncated, {"steps": 1}, False),
 }
 
 
@@ -162,14 +167,14 @@ def one_hot_copies(samples, seed, dtype):
     return data.Sequences(np.eye(11, dtype=dtype)[task.inputs], task.targets, task.mask)
 
 
-def gradient_difference(rule, options, net, seed):
-    """Of a rule's gradient from that of BPTT, at the first weights, in float64: largest entry of the difference over the
-    largest of BPTT's, in the array of parameters where that is worst."""
+def which_gradient(rule, options, net, seed):
+    """At the first weights, in float64: what the rule says of its gradient, None if it says nothing, and how far that is
+    from BPTT's: largest entry of the difference over the largest of BPTT's, in the array of parameters where that is worst."""
     params, sequences = net.init(seed=seed), one_hot_copies(32, 1, "float64")
-    found, exact = (r(net, params, *sequences, **o).grads for r, o in ((rule, options), (bptt.gradient, {})))
-    return max(
+    found, exact = (r(net, params, *sequences, **o) for r, o in ((rule, options), (bptt.gradient, {})))
+    return getattr(found, "equals", None), max(
         float(np.abs(p[k] - q[k]).max() / np.abs(q[k]).max())
-        for p, q in zip(found, exact, strict=True)
+        for p, q in zip(found.grads, exact.grads, strict=True)
         for k in q
     )
 
@@ -185,12 +190,21 @@ def recall(say):
     say(
         f"    same first weights and order, Adam 1e-2, float32, {RECALL_EPOCHS} epochs of 512 sequences, 500 test sequences,"
     )
-    say(f"    {len(SEEDS)} seeds: mean [worst..best]; guessing gives {100 * chance:.1f} %\n")
-    say(f"    {'rule':26} {'test accuracy (%)':>22} {'loss':>8} {'s/epoch':>9} {'gradient: off BPTT by':>23}")
+    say(
+        f"    {len(SEEDS)} seeds: mean [worst..best]; guessing gives {100 * chance:.1f} %. Of tPC and tPC-RTRL:"
+    )
+    say(
+        f"    beta {INFERENCE['beta']}, {INFERENCE['inference_steps']} inference steps of {INFERENCE['step_size']}, "
+        "the inferred state is carried on, as in the paper\n"
+    )
+    say(
+        f"    {'rule':21} {'test accuracy (%)':>21} {'loss':>8} {'s/epoch':>9} {'gradient: off BPTT by':>23} {'at beta / 10':>12}"
+    )
     runs, table = {}, []
-    for label, (rule, options) in RECALL.items():
-        runs[label] = {"accuracy": [], "seconds": []}
-        losses, off = [], []
+    for label, (rule, options, past) in RECALL.items():
+        runs[label] = {"accuracy": [], "seconds": [], "past": past}
+        smaller = options | {"beta": options["beta"] / 10} if "beta" in options else None
+        losses, off, off_smaller = [], [], []
         for seed in SEEDS:
             _params, history = fit(
                 net, net.init(seed=seed, dtype="float32"), train, rule=rule, optimizer=Adam(1e-2), batch_size=32,
@@ -199,7 +213,10 @@ def recall(say):
             runs[label]["accuracy"].append(history["validation_accuracy"].tolist())
             runs[label]["seconds"].append(history["seconds"].tolist())
             losses.append(float(history["loss"][-1]))
-            off.append(gradient_difference(rule, options, net, seed))
+            equals, difference = which_gradient(rule, options, net, seed)
+            off.append(difference)
+            if smaller:
+                off_smaller.append(which_gradient(rule, smaller, net, seed)[1])
         final = 100 * np.array(runs[label]["accuracy"])[:, -1]
         row = {
             "rule": label,
@@ -209,22 +226,35 @@ def recall(say):
             "loss": float(np.mean(losses)),
             "seconds_per_epoch": float(np.mean(runs[label]["seconds"])),
             "gradient_difference": max(off),
+            "gradient_difference_at_a_tenth_of_beta": max(off_smaller, default=None),
+            "equals": equals,
         }
         table.append(row)
         accuracy = f"{row['accuracy']:.1f} [{row['accuracy_worst']:.1f}..{row['accuracy_best']:.1f}]"
         shown = "-" if rule is bptt.gradient else f"{row['gradient_difference']:.1e}"
-        say(f"    {label:26} {accuracy:>22} {row['loss']:8.4f} {row['seconds_per_epoch']:9.3f} {shown:>23}")
-    say(
-        "\n    The last column: at the first weights, float64, relative, the worst parameter and seed. RTRL never goes back in"
-    )
-    say(
-        "    time and has the same gradient. Without history the recurrent weights cannot learn what to keep: only what"
-    )
-    say("    random ones happen to keep is read out.")
+        tenth = f"{max(off_smaller):.1e}" if smaller else "-"
+        say(
+            f"    {label:21} {accuracy:>21} {row['loss']:8.4f} {row['seconds_per_epoch']:9.3f} {shown:>23} {tenth:>12}"
+        )
+    for line in (
+        "",
+        "The last columns: at the first weights, float64, relative, the worst parameter and seed. RTRL never goes back in",
+        "time and has the gradient of BPTT. That of tPC-RTRL is off by O(beta), and learns as well here. Without history the",
+        "recurrent weights cannot learn what to keep: only what random ones happen to keep is read out. For tPC, which infers",
+        "but has no history either, no beta is small enough. In the words of the two rules, their gradients are:",
+    ):
+        say(f"    {line}")
+    for row in table:
+        if row["equals"]:
+            say(
+                textwrap.fill(
+                    row["equals"], 112, initial_indent=f"    {row['rule']:9} ", subsequent_indent=" " * 14
+                )
+            )
     figure = plotting.memory_curves(runs, chance, f"{COPIED} digits given back after {DELAY} steps")
     return {
         "table": table, "runs": runs, "epochs": RECALL_EPOCHS, "seeds": list(SEEDS), "chance": chance,
-        "digits": COPIED, "delay": DELAY, "units": UNITS,
+        "digits": COPIED, "delay": DELAY, "units": UNITS, "inference": INFERENCE,
     }, figure  # fmt: skip
 
 
