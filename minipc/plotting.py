@@ -109,13 +109,13 @@ def memory_curves(runs, chance, title):
             epochs, accuracy.mean(axis=0), line, color=colour, lw=width, marker=mark, ms=size, mfc=face, mew=2, label=label
         )  # fmt: skip
         axes.fill_between(epochs, accuracy.min(axis=0), accuracy.max(axis=0), color=colour, alpha=0.15, lw=0)
-    ends = {
-        past: [np.array(run["accuracy"])[:, -1] for run in runs.values() if run["past"] is past]
+    curves = {
+        past: 100 * np.concatenate([np.array(run["accuracy"]) for run in runs.values() if run["past"] is past])
         for past in (True, False)
     }
     right = {"x": epochs[-1], "ha": "right", "style": "italic"}
-    axes.text(y=100 * np.min(ends[True]) - 3, s="credit reaches the past", va="top", **right)
-    axes.text(y=100 * np.max(ends[False]) + 3, s="credit for the same step only", va="bottom", **right)
+    axes.text(y=curves[True][:, -1].min() - 8, s="credit reaches the past", va="top", **right)
+    axes.text(y=curves[False].max() + 4, s="credit for the same step only", va="bottom", **right)
     axes.axhline(100 * chance, color="0.35", ls=":", lw=2.5, label=f"chance, {100 * chance:.1f} %")
     axes.set(xlabel="epoch", ylabel="test accuracy (%)", title=title, xticks=epochs[1::2], ylim=(0, 104))
     axes.grid(alpha=0.3)

@@ -243,7 +243,7 @@ def recall(say):
         "recurrent weights cannot learn what to keep: only what random ones happen to keep is read out. For tPC, which infers",
         "but has no history either, no beta is small enough. In the words of the two rules, their gradients are:",
     ):
-        say(f"    {line}")
+        say(f"    {line}".rstrip())
     for row in table:
         if row["equals"]:
             say(
