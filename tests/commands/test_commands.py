@@ -2,7 +2,9 @@
 
 import json
 import math
+import re
 
+import numpy as np
 import pytest
 
 from minipc import __main__, plotting, tour, verify
@@ -69,20 +71,31 @@ def test_a_refusal_says_why(arguments, message, capsys):
 
 def test_curves_that_lie_on_each_other_are_both_seen():
     """BPTT and RTRL: the second is narrower, dashed and above the first; chance is drawn where it is."""
-    curve = [[0.2, 0.9], [0.3, 1.0]]
+    curve, low = [[0.2, 0.9], [0.3, 1.0]], [[0.1, 0.1]] * 2
     runs = {
-        "one": {"accuracy": curve},
-        "the same": {"accuracy": curve},
-        "none": {"accuracy": [[0.1, 0.1]] * 2},
+        "one": {"accuracy": curve, "past": True},
+        "the same": {"accuracy": curve, "past": True},
+        "nearly": {"accuracy": [[0.2, 0.8], [0.3, 1.0]], "past": True},
+        "none": {"accuracy": low, "past": False},
+        "none either": {"accuracy": low, "past": False},
     }
     figure = plotting.memory_curves(runs, 1 / 9, "title")
     (axes,) = figure.axes
-    first, second, third, chance = axes.lines
+    *curves, chance = axes.lines
+    first, second, third, *_ = curves
+    assert [line.get_label() for line in curves] == list(runs)
     assert list(first.get_ydata()) == list(second.get_ydata()) == [25.0, 95.0]
-    assert first.get_linewidth() > 2 * second.get_linewidth()
+    assert first.get_linewidth() > 2 * second.get_linewidth() > 4 * third.get_linewidth()
+    assert first.get_markersize() > second.get_markersize() > third.get_markersize()
     assert (first.get_linestyle(), second.get_linestyle()) == ("-", "--")
-    assert len({line.get_color() for line in (first, second, third)}) == 3
-    assert {line.get_color() for line in (first, second, third)} <= set(plotting.COLOURS)
+    assert len({line.get_color() for line in curves}) == 5
+    assert {line.get_color() for line in curves} <= set(plotting.COLOURS)
+    past, present = axes.texts
+    assert (past.get_text(), present.get_text()) == (
+        "credit reaches the past",
+        "credit for the same step only",
+    )
+    assert 10 < present.get_position()[1] < past.get_position()[1] < 80
     assert abs(chance.get_ydata()[0] - 100 / 9) < 1e-12
     assert "11.1 %" in chance.get_label()
     assert axes.get_xlabel() == "epoch"
@@ -108,18 +121,30 @@ def test_the_tour_prints_what_it_writes(tmp_path, monkeypatch, capsys):
         assert row["accuracy"] > 50  # five times chance
         assert f"{row['accuracy']:.1f} [" in printed
         assert f"{row['loss']:.4f}" in printed
-    through_time, forward, forgetful = result["recall"]["table"]
-    assert through_time["accuracy"] > 95 < forward["accuracy"]  # chance is 100/9
-    assert forgetful["accuracy"] < 60
+    through_time, forward, inferred, same_step, forgetful = result["recall"]["table"]
+    assert min(row["accuracy"] for row in (through_time, forward, inferred)) > 95  # chance is 100/9
+    assert max(row["accuracy"] for row in (same_step, forgetful)) < 60
     assert through_time["gradient_difference"] == 0
     assert 0 < forward["gradient_difference"] < 1e-12 < 0.1 < forgetful["gradient_difference"]
+    off, tenth = (
+        np.array([row[f"gradient_difference{name}"] for row in (inferred, same_step)])
+        for name in ("", "_at_a_tenth_of_beta")
+    )
+    assert 7 < off[0] / tenth[0] < 13  # O(beta)
+    assert 0.8 < off[1] / tenth[1] < 1.25
     curves = [run["accuracy"][0] for run in result["recall"]["runs"].values()]
-    assert [len(curve) for curve in curves] == [15, 15, 15]
+    assert [len(curve) for curve in curves] == [15] * 5
     for row, curve in zip(result["recall"]["table"], curves, strict=True):
         assert row["accuracy"] == row["accuracy_worst"] == row["accuracy_best"] == 100 * curve[-1]
         assert f"{row['accuracy']:.1f} [" in printed
         assert f"{row['loss']:8.4f} {row['seconds_per_epoch']:9.3f}" in printed
-    assert f"{forward['gradient_difference']:.1e}" in printed
+        shown = "-" if row is through_time else f"{row['gradient_difference']:.1e}"
+        assert re.search(rf"    {row['rule']} .* {shown} ", printed)
+        if row["gradient_difference_at_a_tenth_of_beta"]:
+            assert f"{row['gradient_difference_at_a_tenth_of_beta']:.1e}\n" in printed
+    for row in (inferred, same_step):
+        assert row["equals"] in " ".join(printed.split())
+    assert result["recall"]["inference"] == tour.INFERENCE
     stalled, full = (result["error_travel"]["table"][i] for i in (0, 2))
     assert stalled["first_step"][0] is None  # sPC in float32 never reaches layer 1
     assert full["first_step"] == [1] * 19  # ePC reaches every layer in its first step

@@ -341,11 +341,34 @@ REFUSED = {
     "digits --rule epc --checkpoint nowhere/a.npz": "the folder nowhere does not exist",
     "digits --rule epc --resume missing.npz": "No such file.*missing.npz",
     "digits --rule epc --json nowhere/a.json": "the folder nowhere does not exist",
-    "copy --rule epc": "copy has sequences, rule epc is for samples: take one of bptt, tbptt, checkpointed_bptt, rtrl *$",
+    "copy --rule epc": "copy has sequences, rule epc is for samples: take one of bptt, tbptt, checkpointed_bptt, rtrl, tpc, tpc_rtrl *$",
     "digits --rule bptt": "digits has samples, rule bptt is for sequences: take one of backprop, spc, epc",
     "digits --rule epc --cell gru": "--cell is an option of the tasks copy, adding, parity, shakespeare; digits is none",
     "digits --rule epc --steps 3": "--steps is an option of the tasks",
     "digits --rule epc --influence exact": "--influence is an option of the tasks",
+    "digits --rule epc --carry state": "--carry is an option of the tasks",
+    "digits --rule epc --inference spc": "--inference is an option of the tasks",
+    "digits --rule epc --beta 1": "rule epc: epc.gradient has no option beta",
+    "digits --rule nudged --beta much": "argument --beta: invalid float value: 'much'",
+    "digits --rule nudged --beta nan": "beta must be positive and finite, got nan",
+    "digits --rule tpc": "digits has samples, rule tpc is for sequences: take one of backprop, spc, epc",
+    "copy --rule tpc --carry mu": "argument --carry: invalid choice: 'mu' \\(choose from .*state.*prediction",
+    "copy --rule tpc --inference bp": "argument --inference: invalid choice: 'bp' \\(choose from .*spc.*epc.*fixed",
+    "copy --rule tpc --beta -1": "beta must be positive and finite, got -1",
+    "copy --rule tpc --step-size adaptive": "step_size must be .*'adaptive'",
+    "copy --rule tpc --inference-steps -1": "inference_steps must not be negative, got -1",
+    "copy --rule tpc --influence plain": "--influence is no option of tpc, which has no history: take tpc_rtrl",
+    "copy --rule tpc --option influence=snap-1": "--influence is no option of tpc",
+    "copy --rule tpc --option h0=1": "h0 cannot be an option",
+    "copy --rule tpc --option learning=1": "rule tpc: tpc.gradient has no option learning: it takes influence, carry, ",
+    "copy --rule tpc_rtrl --influence exact": "influence must be .*got 'exact'",
+    "copy --rule tpc_rtrl --option influence=null": "tpc_rtrl needs an influence: without one it is tpc",
+    "copy --rule tpc_rtrl --option block=4": "rule tpc_rtrl: .*tpc_rtrl has no option block",
+    "copy --rule tpc_rtrl --cell lru --influence implicit": "influence implicit.*diag",
+    "copy --rule rtrl --beta 1": "rule rtrl: rtrl.gradient has no option beta: it takes influence, block",
+    "copy --rule rtrl --influence plain": "influence must be .*got 'plain'",
+    "copy --rule bptt --carry state": "rule bptt: bptt.gradient has no option carry",
+    "copy --rule bptt --inference fixed": "rule bptt: bptt.gradient has no option inference",
     "copy --rule bptt --cell transformer": "argument --cell: invalid choice: 'transformer' \\(choose from .*rnn.*rtu",
     "copy --rule bptt --steps 0": "--steps must be at least 1, got 0",
     "adding --rule bptt --steps 1": "T must be at least 2, got 1",
@@ -514,6 +537,7 @@ def test_every_cell_learns_alike_by_bptt_and_rtrl(cell, task):
         ["tbptt", "--option", "steps=100"],
         ["rtrl"],
         ["rtrl", "--influence", "exact"],
+        ["tpc_rtrl", "--inference", "fixed", "--carry", "prediction", "--beta", "0.5"],  # (TPR.10)
     ):
         run(task, "--rule", *rule, "--checkpoint", f"{len(ends)}.npz", *words)
         saved = pc.load_checkpoint(f"{len(ends)}.npz")
@@ -522,7 +546,76 @@ def test_every_cell_learns_alike_by_bptt_and_rtrl(cell, task):
         ends.append([row["loss"] for row in numbers(f"{len(ends)}.jsonl")[:-1]])
     assert np.abs(np.array(ends) / ends[0] - 1).max() < 1e-8
     run(task, "--rule", "tbptt", "--option", "steps=1", "--checkpoint", "one.npz", *words)
-    assert abs(numbers("one.jsonl")[1]["loss"] / ends[0][1] - 1) > 1e-7
+    run(
+        task,
+        "--rule",
+        "tpc",
+        "--inference",
+        "fixed",
+        "--carry",
+        "prediction",
+        "--checkpoint",
+        "tpc.npz",
+        *words,
+    )
+    one, tpc = (numbers(f"{name}.jsonl")[1]["loss"] for name in ("one", "tpc"))
+    assert abs(one / ends[0][1] - 1) > 1e-7
+    assert abs(tpc / one - 1) < 1e-8  # (tPC.7): without history, credit for the same step
+
+
+@pytest.mark.parametrize("rule", ["tpc", "tpc_rtrl"])
+def test_options_of_temporal_predictive_coding_are_those_of_fit(rule, monkeypatch):
+    """Its own flags; the energy stands beside the loss; the numbers are those of the function, under the same options."""
+    seen, original = [], command.fit
+    monkeypatch.setattr(command, "fit", lambda *a, **o: seen.append((a, o)) or original(*a, **o))
+    options = {
+        "carry": "prediction",
+        "inference": "spc",
+        "beta": 0.25,
+        "inference_steps": 3,
+        "step_size": 0.4,
+    }
+    words = [
+        "--carry",
+        "prediction",
+        "--inference",
+        "spc",
+        "--beta",
+        "0.25",
+        "--inference-steps",
+        "3",
+        "--step-size",
+        "0.4",
+    ]
+    if rule == "tpc_rtrl":
+        options["influence"] = "plain"
+    run("adding", "--rule", rule, "--cell", "rnn", "--steps", "5", "--checkpoint", "a.npz", *words, *TINY)
+    ((net, params, sequences), given) = seen[0]
+    default = {"influence": "plain"} if rule == "tpc_rtrl" else {}
+    assert {name: given[name] for name in options if name in given} | default == options
+    _, history = pc.fit(
+        net, params, sequences, rule=pc.tpc.gradient, optimizer=pc.Adam(5e-3), epochs=2, batch_size=12, seed=0,
+        progress=False, **options,
+    )  # fmt: skip
+    rows = lines("a.jsonl")[1:3]
+    for name in ("loss", "energy"):
+        assert [row[name] for row in rows] == history[name].tolist()
+    assert 0 < rows[0]["energy"] * 0.9 < rows[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    "influence",
+    ["implicit", "diag", "snap-1", "snap-2", "sketch-3", "rflo", "kernl", "uoro", "kf", "reverse-kf", "dni"],
+)
+def test_every_influence_can_be_asked_for(influence):
+    """A run each, of which no two are the same; those that RTRL has, too."""
+    words = ["parity", "--steps", "1", "--cell", "rnn", *TINY, "--seed", "1"]
+    run(*words, "--rule", "tpc_rtrl", "--influence", influence, "--checkpoint", "a.npz")
+    run(*words, "--rule", "tpc_rtrl", "--checkpoint", "plain.npz")
+    assert numbers("a.jsonl") != numbers("plain.jsonl")
+    if influence not in ("implicit", "diag"):
+        run(*words, "--rule", "rtrl", "--influence", influence, "--checkpoint", "b.npz")
+        assert numbers("b.jsonl") != numbers("a.jsonl")
 
 
 def test_the_activation_is_that_of_an_rnn_or_behind_a_linear_cell():
