@@ -350,7 +350,7 @@ REFUSED = {
     "digits --rule epc --inference spc": "--inference is an option of the tasks",
     "digits --rule epc --beta 1": "rule epc: epc.gradient has no option beta",
     "digits --rule nudged --beta much": "argument --beta: invalid float value: 'much'",
-    "digits --rule nudged --beta nan": "beta must be positive and finite, got nan",
+    "digits --rule nudged --beta nan": "beta must be finite and not zero, got nan",
     "digits --rule tpc": "digits has samples, rule tpc is for sequences: take one of backprop, spc, epc",
     "copy --rule tpc --carry mu": "argument --carry: invalid choice: 'mu' \\(choose from .*state.*prediction",
     "copy --rule tpc --inference bp": "argument --inference: invalid choice: 'bp' \\(choose from .*spc.*epc.*fixed",

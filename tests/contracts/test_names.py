@@ -66,6 +66,81 @@ def test_every_rule_has_one_signature(rule):
     assert type(rule.gradient(net, net.init(), np.ones((1, 2)), np.ones((1, 2)))) is pc.Gradient
 
 
+@pytest.mark.parametrize("rule", [pc.bptt, pc.rtrl, pc.tpc])
+def test_the_rules_in_time_have_one_signature(rule):
+    """What is given comes first and in one order, so that any of them takes the place of another; options by keyword."""
+    parameters = list(inspect.signature(rule.gradient).parameters.values())
+    assert [p.name for p in parameters[:7]] == ["net", "params", "inputs", "targets", "mask", "h0", "reset"]
+    assert {p.kind for p in parameters[7:]} <= {inspect.Parameter.KEYWORD_ONLY}
+    net = pc.RecurrentNetwork([pc.RNN(2, 3), pc.Dense(3, 2)])
+    g = rule.gradient(net, net.init(), np.ones((4, 1, 2)), np.ones((4, 1, 2)))
+    assert type(g) is pc.Gradient
+    assert g.loss.shape == (1,)
+    assert [h.shape for h in g.final] == [(1, 3)]
+
+
+def test_the_verbs_of_temporal_predictive_coding():
+    """The certificate takes the options of the gradient, the filter those that concern inference; all by keyword."""
+    gradient, infer, certificate = (
+        inspect.signature(f).parameters for f in (pc.tpc.gradient, pc.tpc.infer, pc.tpc.certificate)
+    )
+    given = ["net", "params", "inputs", "targets", "mask", "h0", "reset"]
+    options = [
+        "influence",
+        "carry",
+        "inference",
+        "beta",
+        "inference_steps",
+        "step_size",
+        "precision",
+        "start",
+    ]
+    assert [*gradient][:15] == [*given, *options]
+    assert {*certificate} <= {*gradient}
+    assert [*infer][:7] == [*given[:3], "observations", *given[4:]]
+    assert {*infer} - {"observations", "observed", "propagate"} < {*gradient}
+    for signature in (gradient, infer, certificate):
+        assert {p.kind for p in [*signature.values()][7:]} == {inspect.Parameter.KEYWORD_ONLY}
+    shared = {name: gradient[name].default for name in infer if name in options}
+    assert {name: infer[name].default for name in shared} == shared
+
+
+def test_the_rule_by_name_with_an_influence_is_the_function_with_that_of_the_paper():
+    """``tpc_rtrl`` shows all options of ``tpc.gradient``; one default is another."""
+    assert pc.RULES["tpc"] is pc.tpc.gradient
+    one, other = (inspect.signature(pc.RULES[name]).parameters for name in ("tpc", "tpc_rtrl"))
+    assert [*one] == [*other]
+    differ = {name: (one[name].default, other[name].default) for name in one if one[name] != other[name]}
+    assert differ == {"influence": (None, "plain")}
+
+
+APPROXIMATIONS = {
+    "snap-1": pc.SnAp,
+    "sketch-4": pc.Sketch,
+    "rflo": pc.RFLO,
+    "kernl": pc.KeRNL,
+    "uoro": pc.UORO,
+    "kf": pc.KF,
+    "reverse-kf": pc.ReverseKF,
+}
+PROTOCOL = ("step", "readout", "gradients", "reset", "copy", "entries", "settle", "block")
+
+
+@pytest.mark.parametrize("name", APPROXIMATIONS)
+def test_an_approximation_is_an_influence(name):
+    """Each starts something with the verbs of an influence; the name and the object with its defaults are the same thing."""
+    net = pc.RecurrentNetwork([pc.RNN(2, 3), pc.Dense(3, 2)])
+    params, inputs, targets = net.init(seed=1), np.ones((4, 2, 2)), np.ones((4, 2, 2))
+    M = APPROXIMATIONS[name]().start(net, params, [np.zeros((2, 3)), None])
+    assert [verb for verb in PROTOCOL if not hasattr(M, verb)] == []
+    assert M.block == 1
+    by_name, by_object = (
+        pc.rtrl.gradient(net, params, inputs, targets, influence=influence).grads
+        for influence in (name, APPROXIMATIONS[name]())
+    )
+    assert all(np.array_equal(p[k], q[k]) for p, q in zip(by_name, by_object, strict=True) for k in p)
+
+
 RULES = ("top_down", "momentum", "fixed_prediction", "pc_alm", "target_interpolation", "nudged", "centred")
 
 
@@ -112,7 +187,7 @@ def test_everything_public_is_documented(name):
     assert [where for where, node in public(tree(path).body) if not explained(node, ids)] == []
 
 
-@pytest.mark.parametrize("name", ["backprop", "spc", "epc"])
+@pytest.mark.parametrize("name", ["backprop", "spc", "epc", "tpc"])
 def test_the_main_functions_have_the_full_form(name):
     """Shapes, errors, cost, source and an example that runs as a doctest."""
     text = importlib.import_module(f"minipc.{name}").gradient.__doc__
