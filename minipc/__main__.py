@@ -13,7 +13,7 @@ def main(argv=None):
     commands = parser.add_subparsers(dest="command", required=True)
     tour = commands.add_parser(
         "tour",
-        help="backprop, sPC and ePC on real digits; BPTT and RTRL on a memory; figures; the proof summary",
+        help="backprop, sPC and ePC on real digits; BPTT, RTRL and temporal predictive coding on a memory; figures; the proof summary",
     )
     tour.add_argument(
         "--out", default="tour", metavar="DIR", help="folder for figures and tour.json (default: tour)"

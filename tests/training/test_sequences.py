@@ -194,6 +194,8 @@ QUICK = {"optimizer": pc.SGD(0.1), "epochs": 2, "batch_size": 3, "progress": Fal
         ("checkpointed_bptt", {}),
         ("rtrl", {}),
         ("rtrl", {"influence": "exact"}),
+        ("tpc_rtrl", {"inference": "fixed", "carry": "prediction", "beta": 0.3}),  # (TPR.10)
+        (pc.tpc.gradient, {"inference": "fixed", "carry": "prediction", "influence": "plain"}),
     ],
 )
 def test_every_rule_in_time_trains_as_autograd_does(rule, options, mask):
@@ -213,6 +215,8 @@ def test_a_rule_without_history_trains_otherwise():
     whole, _ = pc.fit(NET, PARAMS, DATA, rule="bptt", **QUICK)
     first, _ = pc.fit(NET, PARAMS, DATA, rule="tbptt", steps=1, **QUICK)
     assert np.abs(flat(whole) - flat(first)).max() > 1e-3
+    same, _ = pc.fit(NET, PARAMS, DATA, rule="tpc", inference="fixed", carry="prediction", **QUICK)
+    assert_same(same, first, rtol=1e-10)  # (tPC.7)
     stack = pc.RecurrentNetwork([pc.RNN(M, H), pc.RNN(H, H), pc.Dense(H, O)], loss="cross_entropy")
     ends = [
         flat(pc.fit(stack, stack.init(seed=0), DATA, rule="rtrl", influence=influence, **QUICK)[0])
@@ -327,6 +331,11 @@ MISFITS = {
     "reset": (NET, DATA, "rtrl", {"reset": np.zeros((T, 3), bool)}, "reset cannot be an option.*call rtrl.gradient"),
     "carry": (NET, DATA, "rtrl", {"carry": None}, "carry cannot be an option.*call rtrl.gradient"),
     "carry of bptt": (NET, DATA, "bptt", {"carry": None}, "bptt.gradient has no option carry: it takes none"),
+    "h0 of tPC": (NET, DATA, "tpc", {"h0": np.zeros((3, H))}, "h0 cannot be an option.*call tpc.gradient"),
+    "tPC, plain net": (PLAIN, DATA, "tpc", {}, "rule tpc needs a RecurrentNetwork, got Network, for which there are backprop"),
+    "tPC, pair": (NET, PAIR, "tpc_rtrl", {}, "rule tpc_rtrl is for Sequences, and data are a pair"),
+    "tPC, precision of bptt": (NET, DATA, "bptt", {"precision": None}, "bptt.gradient has no option precision: it takes none"),
+    "block of tPC": (NET, DATA, "tpc_rtrl", {"block": 4}, "tpc_rtrl has no option block: it takes influence, carry, inference, beta"),
     "steps": (NET, DATA, "tbptt", {}, "bptt.truncated needs the option steps"),
     "steps of bptt": (NET, DATA, "bptt", {"steps": 2}, "bptt.gradient has no option steps"),
     "inference": (NET, DATA, "rtrl", {"inference_steps": 2}, "rtrl.gradient has no option inference_steps: it takes influence, block"),
