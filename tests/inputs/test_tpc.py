@@ -64,9 +64,7 @@ def moved(params, l, name, change):
 
 
 WORDS = {
-    "influence unknown": (lambda: g(influence="exact"), ValueError, "influence must be .*got 'exact'"),
-    "influence hybrid": (lambda: g(influence="hybrid"), ValueError, "influence must be .*got 'hybrid'"),
-    "influence local": (lambda: g(influence="local"), ValueError, "influence must be .*got 'local'"),
+    "influence unknown": (lambda: g(influence="past"), ValueError, "influence must be .*got 'past'"),
     "influence a number": (lambda: g(influence=1), (TypeError, ValueError), "influence must be .*got 1"),
     "influence a class": (lambda: g(influence=pc.SnAp), (TypeError, ValueError), "influence must be .*SnAp"),
     "influence True": (lambda: g(influence=True), (TypeError, ValueError), "influence must be .*got True"),
@@ -74,19 +72,14 @@ WORDS = {
     "carry None": (lambda: g(carry=None), ValueError, "carry must be one of state, prediction; got None"),
     "carry an array": (lambda: g(carry=H), ValueError, "carry must be one of state, prediction"),
     "inference unknown": (
-        lambda: g(inference="newton"),
+        lambda: g(inference="bp"),
         ValueError,
-        "inference must be one of spc, epc, fixed; got 'newton'",
+        "inference must be one of spc, epc, newton, fixed; got 'bp'",
     ),
     "start unknown": (
         lambda: g(start="zero"),
         ValueError,
         "start must be one of prediction, previous; got 'zero'",
-    ),
-    "start previous with fixed predictions": (
-        lambda: g(start="previous", inference="fixed"),
-        ValueError,
-        "start",
     ),
 }
 NUMBERS = {
@@ -117,6 +110,13 @@ NUMBERS = {
     "step NaN": (lambda: g(step_size=np.nan), ValueError, "step_size must be positive and finite, got nan"),
     "step None": (lambda: g(step_size=None), TypeError, "step_size must be a number, got None"),
     "step adaptive with spc": (lambda: g(step_size="adaptive"), ValueError, "step_size .*'adaptive'"),
+    "step power with epc": (
+        lambda: g(inference="epc", step_size="power"),
+        ValueError,
+        "step_size .*must be .*\"adaptive\".*got 'power'",
+    ),
+    "tolerance 0": (lambda: g(tolerance=0), ValueError, "tolerance must be positive and finite, got 0"),
+    "tolerance text": (lambda: g(tolerance="1e-3"), TypeError, "tolerance must be a number, got '1e-3'"),
     "step unknown with epc": (
         lambda: g(inference="epc", step_size="fast"),
         ValueError,
@@ -132,11 +132,6 @@ PRECISION = {
         "precision must have 3 entries.*got 4",
     ),
     "too few": (lambda: g(DEEP, precision=[1.0, None]), ValueError, "precision must have 3 entries.*got 2"),
-    "of the output, as in spc": (
-        lambda: g(precision=[1.0, 2.0]),
-        ValueError,
-        "precision.*None|None.*precision",
-    ),
     "of the output, cross-entropy": (
         lambda: g(CLASSES, targets=LABELS, precision=[1.0, 2.0]),
         ValueError,
@@ -237,27 +232,37 @@ NETWORKS = {
         ValueError,
         "influence implicit.*block 1.*diag",
     ),
+    "diag above which a LayerNorm stands": (
+        lambda: g(NORMED, influence="diag"),
+        ValueError,
+        "influence diag needs .*Dense alone has; got LayerNorm",
+    ),
+    "Newton above which a LayerNorm stands": (
+        lambda: g(NORMED, inference="newton"),
+        ValueError,
+        "inference newton needs .*Dense alone has; got LayerNorm",
+    ),
     "implicit above which a LayerNorm stands": (
         lambda: g(NORMED, influence="implicit"),
         ValueError,
-        "influence implicit.*block 2.*Dense",
+        "influence implicit needs .*Dense alone has; got LayerNorm",
     ),
 }
 FILTER = {
     "observed of another width": (
         lambda: f(observed=SEEN[..., :3]),
         ValueError,
-        r"observed must be boolean of shape \(6, 3, 4\), got bool of shape \(6, 3, 3\)",
+        r"observed must be boolean of shape \(6, 3, 4\), got .*\(6, 3, 3\)",
     ),
     "observed a table": (
         lambda: f(observed=MASK),
         ValueError,
-        r"observed must be boolean of shape \(6, 3, 4\), got bool of shape \(6, 3\)",
+        r"observed must be boolean of shape \(6, 3, 4\), got .*\(6, 3\)",
     ),
     "observed of floats": (
         lambda: f(observed=SEEN.astype(float)),
-        ValueError,
-        r"observed must be boolean of shape \(6, 3, 4\), got float64",
+        (TypeError, ValueError),
+        "observed must be boolean.* got float64",
     ),
     "observed a list": (
         lambda: f(observed=SEEN.tolist()),
@@ -268,7 +273,7 @@ FILTER = {
     "observed channels of classes": (
         lambda: f(CLASSES, observations=LABELS, observed=SEEN),
         ValueError,
-        "observed.*mse|mse.*observed",
+        "observed is for the channels of a squared error, the loss is cross_entropy",
     ),
     "precision of the output not SPD": (
         lambda: f(precision=[None, -np.eye(O)]),
@@ -289,6 +294,21 @@ FILTER = {
         lambda: f(LINEAR, propagate=True, carry="prediction"),
         ValueError,
         "propagate.*carry",
+    ),
+    "propagate on an LRU": (
+        lambda: f(DIAGONAL, propagate=True),
+        ValueError,
+        "propagate needs a gated cell, block 1 is ",
+    ),
+    "propagate above which a LayerNorm stands": (
+        lambda: f(NORMED, propagate=True),
+        ValueError,
+        "propagate needs .*Dense alone has; got LayerNorm",
+    ),
+    "observed channels under a full precision": (
+        lambda: f(observed=SEEN, precision=[None, np.eye(O)]),
+        ValueError,
+        r"observed must take all channels of a step or none under a full precision of the output, Pi\[2\]",
     ),
     "propagate a word": (lambda: f(LINEAR, propagate="yes"), (TypeError, ValueError), "propagate must be"),
     "carry unknown": (lambda: f(carry="x"), ValueError, "carry must be one of state, prediction; got 'x'"),
@@ -313,11 +333,11 @@ FILTER = {
     "without a cell": (lambda: f(PLAIN), TypeError, "net must be a RecurrentNetwork, got Network"),
 }
 CERTIFICATE = {
-    "carry unknown": (lambda: c(carry="x"), ValueError, "carry must be one of"),
+    "carry prediction": (lambda: c(carry="prediction"), TypeError, "unexpected keyword argument 'carry'"),
     "beta 0": (lambda: c(beta=0), ValueError, "beta must be positive"),
     "inference unknown": (lambda: c(inference="bp"), ValueError, "inference must be one of"),
-    "on an LRU": (lambda: c(DIAGONAL), ValueError, "certificate|implicit"),
-    "above which a LayerNorm stands": (lambda: c(NORMED), ValueError, "block 2.*Dense"),
+    "on an LRU": (lambda: c(DIAGONAL), ValueError, "influence implicit .*block 1 is .*take diag"),
+    "above which a LayerNorm stands": (lambda: c(NORMED), ValueError, "Dense alone has; got LayerNorm"),
     "precision not SPD": (lambda: c(precision=[INDEFINITE, None]), ValueError, r"Pi\[1\] must be positive"),
     "without a cell": (lambda: c(PLAIN), TypeError, "net must be a RecurrentNetwork, got Network"),
 }
@@ -368,7 +388,19 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+MISSING = {  # answered otherwise as yet
+    "infer: observed of floats",
+    "infer: propagate a word",
+    "infer: observations missing",
+    "infer: observations of another width",
+    "infer: observations with NaN",
+    *(f"approximations: {name}" for name in APPROXIMATIONS),
+    "words: influence a class",
+}
+marked = lambda name: pytest.param(name, marks=pytest.mark.bug) if name in MISSING else name  # noqa: E731
+
+
+@pytest.mark.parametrize("name", [*map(marked, CASES)])
 def test_refused_before_any_work(name, no_work):
     """The message names the symbol, what was expected and what was given."""
     call, error, message = CASES[name]
@@ -401,10 +433,10 @@ def test_inference_that_diverges_names_its_lanes(verb):
     inputs, targets = np.zeros((4, 3, 1)), np.zeros((4, 3, 1))
     targets[2, 1] = 1.0
     with pytest.warns(
-        pc.InferenceWarning, match=r"inference diverged in 1 of 3 .*(first|lane|sequence).* 1\b"
+        pc.InferenceWarning,
+        match=r"inference diverged at 1 of 12 steps, in the sequences 1 \(first: step 2 of sequence 1\).*step_size 0.5",
     ) as found:
         VERBS[verb](net, params, inputs, targets, inference_steps=10, step_size=0.5)
-    assert "step_size 0.5" in str(found[0].message)
     assert len([w for w in found if w.category is pc.InferenceWarning]) == 1  # not one a step
 
 
@@ -421,16 +453,39 @@ def test_inference_below_the_bound_is_quiet(verb, step_size):
 
 
 @by_verb
-@pytest.mark.filterwarnings("ignore")
-def test_states_that_are_no_numbers_any_more_say_where(verb):
-    """A step far beyond the bound: the state of a lane overflows in inference."""
+def test_inference_that_does_not_converge_names_its_lanes(verb):
+    """H = 5 with steps of .1: after 3 steps the residual of lane b is 2 |y| / 8; that of lanes 0 and 2 is above .1."""
     net, params = one()
     targets = np.zeros((4, 3, 1))
-    targets[1, 2] = 1.0
-    with pytest.raises(FloatingPointError, match=r"step 1.*sequence 2|sequence 2.*step 1"):
+    targets[0, 0], targets[1, 1], targets[2, 2] = 0.5, 0.3, -1.5
+    data, options = (np.zeros((4, 3, 1)), targets), {"step_size": 0.1, "tolerance": 0.1}
+    with pytest.warns(
+        pc.InferenceWarning,
+        match=r"inference did not converge at 2 of 12 steps, in the sequences 0, 2 \(first: step 0 of sequence 0\): the "
+        r"largest residual is 3.[78]e-01, the tolerance 1.0e-01; use more inference_steps",
+    ) as found:
+        VERBS[verb](net, params, *data, inference_steps=3, **options)
+    assert len([w for w in found if w.category is pc.InferenceWarning]) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pc.InferenceWarning)
+        VERBS[verb](net, params, *data, inference_steps=5, **options)  # 2 * 1.5 / 32 < .1
+
+
+@pytest.mark.bug
+@by_verb
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("t", [1, 3])
+def test_states_that_are_no_numbers_any_more_say_where(verb, t):
+    """A step far beyond the bound: the state of a lane overflows in inference, also in the last step of time."""
+    net, params = one()
+    params[0]["W"][:] = 0.5
+    targets = np.zeros((4, 3, 1))
+    targets[t, 2] = 1.0
+    with pytest.raises(FloatingPointError, match=rf"step {t}\b.*sequence 2|sequence 2.*step {t}\b"):
         VERBS[verb](net, params, np.zeros((4, 3, 1)), targets, inference_steps=400, step_size=1e3)
 
 
+@pytest.mark.bug
 @by_verb
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_state_that_explodes_names_the_cell(verb):
@@ -441,6 +496,7 @@ def test_a_state_that_explodes_names_the_cell(verb):
         VERBS[verb](net, params, np.ones((3, 1, 1)), np.ones((3, 1, 1)), h0=np.full((1, 1), 1e308))
 
 
+@pytest.mark.bug
 @by_verb
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_parameter_that_is_no_number_is_named(verb):
@@ -467,7 +523,8 @@ def test_the_residual_says_how_far_from_equilibrium_every_lane_is(verb):
             step_size=0.1,
         )
         expected = 0.5**steps * 2.0 * np.abs(targets).max(axis=0)[:, 0]
-        assert np.abs(r.residual - expected).max() < 1e-14
+        residual = r.residual.max(axis=0) if verb == "infer" else r.residual
+        assert np.abs(residual - expected).max() < 1e-14
 
 
 ALLOWED = {
