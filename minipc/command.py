@@ -74,7 +74,11 @@ def add_arguments(parser):
         "snap-1, sketch-4, rflo, kernl, uoro, kf, reverse-kf, eprop, dni",
     )
     add("--carry", choices=("state", "prediction"), help="of tpc, tpc_rtrl: what the next step starts from")
-    add("--inference", choices=("spc", "epc", "newton", "fixed"), help="of tpc, tpc_rtrl: of the states of a step")
+    add(
+        "--inference",
+        choices=("spc", "epc", "newton", "fixed"),
+        help="of tpc, tpc_rtrl: of the states of a step",
+    )
     add = parser.add_argument_group("the rule").add_argument
     add("--beta", type=float, metavar="BETA", help="weight of the loss in the energy")
     add("--inference-steps", type=int, metavar="N", help="steps of inference")

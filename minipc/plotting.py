@@ -110,7 +110,8 @@ def memory_curves(runs, chance, title):
         )  # fmt: skip
         axes.fill_between(epochs, accuracy.min(axis=0), accuracy.max(axis=0), color=colour, alpha=0.15, lw=0)
     curves = {
-        past: 100 * np.concatenate([np.array(run["accuracy"]) for run in runs.values() if run["past"] is past])
+        past: 100
+        * np.concatenate([np.array(run["accuracy"]) for run in runs.values() if run["past"] is past])
         for past in (True, False)
     }
     right = {"x": epochs[-1], "ha": "right", "style": "italic"}

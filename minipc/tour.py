@@ -241,7 +241,7 @@ def recall(say):
         "The last columns: at the first weights, float64, relative, the worst parameter and seed. RTRL never goes back in",
         "time and has the gradient of BPTT. That of tPC-RTRL is off by O(beta), and learns as well here. Without history the",
         "recurrent weights cannot learn what to keep: only what random ones happen to keep is read out. For tPC, which infers",
-        "but has no history either, no beta is small enough. In the words of the two rules, their gradients are:",
+        "but has no history either, no beta is small enough. What the two rules say of their own gradients:",
     ):
         say(f"    {line}".rstrip())
     for row in table:

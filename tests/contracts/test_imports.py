@@ -34,14 +34,15 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "approximations": 7.5,  # stands on recurrent; influence knows it
     **dict.fromkeys(["backprop", "spc", "epc", "optim", "bptt", "influence"], 8),
     **dict.fromkeys(["variants", "dag"], 9),  # they stand on spc and epc
-    "rtrl": 9,  # and this on influence
+    **dict.fromkeys(["rtrl", "timestep"], 9),  # and these on influence, spc and epc
     **dict.fromkeys(["batches", "metrics", "checkpoint"], 9),
     **dict.fromkeys(["check", "mistakes", "plotting"], 9),
-    "rules": 10,
-    "train": 11,
-    "tasks": 11,
-    "command": 12,
-    "setting": 12,
+    "tpc": 10,
+    "rules": 11,
+    "train": 12,
+    "tasks": 12,
+    "command": 13,
+    "setting": 13,
     **dict.fromkeys(
         [
             "runner",
@@ -58,12 +59,12 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
             "through_time",
             "travel",
         ],
-        13,
+        14,
     ),
-    "influences": 14,  # shares the problems of through_time
-    "verify": 15,
-    "tour": 16,
-    "__main__": 17,
+    "influences": 15,  # shares the problems of through_time
+    "verify": 16,
+    "tour": 17,
+    "__main__": 18,
 }
 ALGORITHMS = (
     "functions",
@@ -78,6 +79,8 @@ ALGORITHMS = (
     "approximations",
     "influence",
     "rtrl",
+    "timestep",
+    "tpc",
     "optim",
     "schedules",
 )

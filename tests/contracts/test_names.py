@@ -115,13 +115,13 @@ def test_the_rule_by_name_with_an_influence_is_the_function_with_that_of_the_pap
 
 
 APPROXIMATIONS = {
-    "snap-1": pc.SnAp,
-    "sketch-4": pc.Sketch,
-    "rflo": pc.RFLO,
-    "kernl": pc.KeRNL,
-    "uoro": pc.UORO,
-    "kf": pc.KF,
-    "reverse-kf": pc.ReverseKF,
+    "snap-1": "SnAp",
+    "sketch-4": "Sketch",
+    "rflo": "RFLO",
+    "kernl": "KeRNL",
+    "uoro": "UORO",
+    "kf": "KF",
+    "reverse-kf": "ReverseKF",
 }
 PROTOCOL = ("step", "readout", "gradients", "reset", "copy", "entries", "settle", "block")
 
@@ -131,12 +131,12 @@ def test_an_approximation_is_an_influence(name):
     """Each starts something with the verbs of an influence; the name and the object with its defaults are the same thing."""
     net = pc.RecurrentNetwork([pc.RNN(2, 3), pc.Dense(3, 2)])
     params, inputs, targets = net.init(seed=1), np.ones((4, 2, 2)), np.ones((4, 2, 2))
-    M = APPROXIMATIONS[name]().start(net, params, [np.zeros((2, 3)), None])
+    M = getattr(pc, APPROXIMATIONS[name])().start(net, params, [np.zeros((2, 3)), None])
     assert [verb for verb in PROTOCOL if not hasattr(M, verb)] == []
     assert M.block == 1
     by_name, by_object = (
         pc.rtrl.gradient(net, params, inputs, targets, influence=influence).grads
-        for influence in (name, APPROXIMATIONS[name]())
+        for influence in (name, getattr(pc, APPROXIMATIONS[name])())
     )
     assert all(np.array_equal(p[k], q[k]) for p, q in zip(by_name, by_object, strict=True) for k in p)
 

@@ -120,7 +120,7 @@ NUMBERS = {
     "step unknown with epc": (
         lambda: g(inference="epc", step_size="fast"),
         ValueError,
-        "step_size must be .*\"adaptive\".*got 'fast'",
+        "step_size .*must be .*\"adaptive\".*got 'fast'",
     ),
 }
 PRECISION = {
