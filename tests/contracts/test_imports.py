@@ -149,6 +149,7 @@ def test_algorithms_do_not_import_numpy(name):
         "dataclasses",
         "functools",
         "math",
+        "types",
         "typing",
         "warnings",
     }
