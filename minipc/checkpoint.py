@@ -32,6 +32,7 @@ class Run(NamedTuple):
     seconds : float                 of training in it
     history : dict of lists         one number an epoch
     best : list of dicts            parameters of the best epoch so far, where early stopping keeps them; or None
+    drawn : list of dicts           states of the random generators among the options of the rule
     """
 
     params: list
@@ -44,6 +45,7 @@ class Run(NamedTuple):
     seconds: float = 0.0
     history: dict = {}  # noqa: RUF012 - never changed
     best: list = None
+    drawn: list = []  # noqa: RUF012 - never changed
 
 
 class Checkpoint(NamedTuple):
@@ -89,6 +91,7 @@ def save_checkpoint(path, run, config):
         "config": config,
         "versions": versions(),
         "generator": _as_lists(run.generator),
+        "drawn": [_as_lists(state) for state in run.drawn],
         "epoch": run.epoch,
         "batch": run.batch,
         "seconds": run.seconds,
@@ -131,6 +134,7 @@ def load_checkpoint(path) -> Checkpoint:
             params=params,
             state=_numbered(arrays, "state"),
             generator=_as_states(header["generator"]),
+            drawn=[_as_states(state) for state in header.get("drawn", [])],  # of none before version 0.5
             epoch=header["epoch"],
             batch=header["batch"],
             losses=_split(arrays, header, "losses"),

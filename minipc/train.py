@@ -8,7 +8,7 @@ instructions can be continued bit for bit.
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, NamedTuple
 
 import numpy as np  # host only: shuffling
@@ -148,7 +148,8 @@ def fit(
     One update is the optimiser's step on ``grads / B``; of sequences, on the gradient divided by the number of steps
     that count. On a device a few synchronisations a batch: the rule's own, one look at its result, and the
     copies for the history. A resumed run gives the numbers of one that never stopped, bit for bit, on a CPU with the
-    same versions and the same number of threads.
+    same versions and the same number of threads. A random generator among the options, or in one such as
+    ``UORO(seed=rng)``, goes on from batch to batch, and from the checkpoint.
     """
     rule = find_rule(rule)
     check_rule_options(rule, options)
@@ -167,10 +168,12 @@ def fit(
     rng, N = generator(seed), len(batches.weights)
     now = Setting(net, rule, options, optimizer, int(batch_size), batches, held_out, measures, early_stopping)
     config = None if checkpoint is None and resume is None else now.describe()
-    run = Run(params, optimizer.init(params), rng.bit_generator.state, [], [])
+    run = Run(params, optimizer.init(params), rng.bit_generator.state, [], [], drawn=_states(options))
     if resume is not None:
         run = _resumed(resume, run, config)
         rng.bit_generator.state = run.generator
+        for other, state in zip(_generators(options), run.drawn, strict=True):
+            other.bit_generator.state = state
     if checkpoint is not None:
         remove_parts(checkpoint)
     count = -(-N // batch_size)
@@ -232,7 +235,8 @@ def _next_batch(now, run, rows):
     if g.energy is not None:
         run.energies.append(g.energy)
     seconds = run.seconds + time.perf_counter() - began
-    return run._replace(params=params, state=state, batch=run.batch + 1, seconds=seconds)
+    drawn = _states(now.options)
+    return run._replace(params=params, state=state, batch=run.batch + 1, seconds=seconds, drawn=drawn)
 
 
 def _update(now, run, batch, weight):
@@ -262,9 +266,25 @@ def _next_epoch(now, run, rng):
     history = {name: [*run.history.get(name, ()), float(value)] for name, value in new.items()}
     first = now.early_stopping is not None and now.early_stopping.best(history) == run.epoch
     best = run.params if first else run.best
+    start = rng.bit_generator.state
     return Run(
-        run.params, run.state, rng.bit_generator.state, [], [], run.epoch + 1, history=history, best=best
+        run.params, run.state, start, [], [], run.epoch + 1, history=history, best=best, drawn=run.drawn
     )
+
+
+def _generators(options):
+    """The random generators among the options of a rule, and in the fields of those that are dataclasses, in order."""
+    found = []
+    for _, value in sorted(options.items()):
+        named = is_dataclass(value) and not isinstance(value, type)
+        parts = [getattr(value, f.name) for f in fields(value)] if named else [value]
+        found += [part for part in parts if isinstance(part, np.random.Generator)]
+    return found
+
+
+def _states(options):
+    """Where they stand."""
+    return [rng.bit_generator.state for rng in _generators(options)]
 
 
 def _save(path, run, config):
@@ -381,6 +401,11 @@ def _resumed(path, start, config):
         raise ValueError(
             f"{path} was written with the generator {saved.run.generator.get('bit_generator')}, "
             f"seed is one of {start.generator['bit_generator']}"
+        )
+    kinds = [[state["bit_generator"] for state in run.drawn] for run in (saved.run, start)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"{path} was written with the generators {kinds[0]} in options, this run has {kinds[1]}"
         )
     other = {name: v for name, v in saved.versions.items() if v != versions().get(name)}
     if other:

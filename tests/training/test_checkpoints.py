@@ -4,6 +4,7 @@ import json
 import pathlib
 import sys
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -225,6 +226,57 @@ def test_a_generator_as_seed_is_continued(kind, tmp_path):
     expected = fit(seed=seed(8))
     fit(seed=seed(8), epochs=2, checkpoint=tmp_path / "run.npz")
     same(fit(seed=seed(99), resume=tmp_path / "run.npz"), expected)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """An option with a generator in it."""
+
+    seed: np.random.Generator
+    size: float = 0.1
+
+
+class Noisy(Stop):
+    """Adds to the gradient what two generators give, one of them in a dataclass."""
+
+    def __init__(self, at=None):
+        super().__init__(pc.backprop.gradient, at)
+
+    def __call__(self, net, params, x, y, *, noise, rng):
+        drawn = noise.size * (noise.seed.standard_normal() + rng.standard_normal())
+        g = super().__call__(net, params, x, y)  # may stop here, with the numbers drawn
+        return g._replace(grads=[{k: v + drawn for k, v in p.items()} for p in g.grads])
+
+
+NOISY = {k: v for k, v in SETTING.items() if k not in ("rule", "inference_steps")}
+
+
+@pytest.mark.parametrize("at", range(9))
+@pytest.mark.parametrize("kind", ["PCG64", "MT19937"])
+def test_the_generators_among_the_options_of_a_rule_are_continued(at, kind, tmp_path):
+    """Stopped in any batch: those handed in at the second start stand elsewhere, and do not count."""
+
+    def run(seed, at=None, **more):
+        rng = [np.random.Generator(getattr(np.random, kind)(seed + i)) for i in (0, 1)]
+        return pc.fit(NET, PARAMS, (X, Y), **NOISY, rule=Noisy(at), noise=Noise(rng[0]), rng=rng[1], **more)
+
+    file = tmp_path / "run.npz"
+    with pytest.raises(pc.Interrupted):
+        run(5, at, checkpoint=file)
+    expected = run(5)
+    same(run(70, resume=file), expected)
+    assert not np.array_equal(flat(run(70)[0]), flat(expected[0]))
+
+
+def test_other_generators_among_the_options_are_another_run(tmp_path):
+    """Refused by name."""
+    settings = {**NOISY, "rule": Noisy(), "noise": Noise(np.random.default_rng(0))}
+    pc.fit(NET, PARAMS, (X, Y), checkpoint=tmp_path / "run.npz", rng=np.random.default_rng(1), **settings)
+    other = np.random.Generator(np.random.MT19937(1))
+    with pytest.raises(
+        ValueError, match=r"with the generators \['PCG64', 'PCG64'\] .* \['PCG64', 'MT19937'\]"
+    ):
+        pc.fit(NET, PARAMS, (X, Y), resume=tmp_path / "run.npz", rng=other, **settings)
 
 
 def test_the_best_parameters_are_in_the_file_and_do_not_move(whole, tmp_path):
