@@ -17,7 +17,8 @@ import sys
 import time
 import warnings
 
-from .arguments import check_count
+from . import approximations
+from .arguments import check_count, generator
 from .backend import on_device
 from .checkpoint import load_checkpoint, versions
 from .data import Points, Sequences
@@ -71,7 +72,7 @@ def add_arguments(parser):
         "--influence",
         metavar="FORM",
         help="of rtrl: hybrid, exact, diagonal, local; of tpc_rtrl: plain, implicit, diag; of both: "
-        "snap-1, sketch-4, rflo, kernl, uoro, kf, reverse-kf, eprop, dni",
+        + ", ".join(approximations.NAMES),
     )
     add("--carry", choices=("state", "prediction"), help="of tpc, tpc_rtrl: what the next step starts from")
     add(
@@ -386,6 +387,9 @@ def _rule_options(args):
         check_rule_options(RULES[args.rule], options)
     except TypeError as error:
         raise ValueError(f"rule {args.rule}: {error}") from None
+    method = approximations.named(options.get("influence"))
+    if hasattr(method, "seed"):  # new signs in every batch: the same ones again would leave a bias
+        options["influence"] = dataclasses.replace(method, seed=generator(args.seed))
     return options
 
 
