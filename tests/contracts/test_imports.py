@@ -31,18 +31,19 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "network": 6,
     "architectures": 7,
     **dict.fromkeys(["inference", "recurrent"], 7),
-    "approximations": 7.5,  # stands on recurrent; influence knows it
-    **dict.fromkeys(["backprop", "spc", "epc", "optim", "bptt", "influence"], 8),
+    "approximations": 7.5,  # stands on recurrent; influence and the command line know it
+    **dict.fromkeys(["backprop", "spc", "epc", "optim", "bptt", "influence", "trajectory"], 8),
     **dict.fromkeys(["variants", "dag"], 9),  # they stand on spc and epc
     **dict.fromkeys(["rtrl", "timestep"], 9),  # and these on influence, spc and epc
     **dict.fromkeys(["batches", "metrics", "checkpoint"], 9),
     **dict.fromkeys(["check", "mistakes", "plotting"], 9),
-    "tpc": 10,
-    "rules": 11,
-    "train": 12,
-    "tasks": 12,
-    "command": 13,
-    "setting": 13,
+    "filtering": 10,
+    "tpc": 11,
+    "rules": 12,
+    "train": 13,
+    "tasks": 13,
+    "command": 14,
+    "setting": 14,
     **dict.fromkeys(
         [
             "runner",
@@ -59,12 +60,12 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
             "through_time",
             "travel",
         ],
-        14,
+        15,
     ),
-    "influences": 15,  # shares the problems of through_time
-    "verify": 16,
-    "tour": 17,
-    "__main__": 18,
+    "influences": 16,  # shares the problems of through_time
+    "verify": 17,
+    "tour": 18,
+    "__main__": 19,
 }
 ALGORITHMS = (
     "functions",
@@ -80,6 +81,8 @@ ALGORITHMS = (
     "influence",
     "rtrl",
     "timestep",
+    "trajectory",
+    "filtering",
     "tpc",
     "optim",
     "schedules",
