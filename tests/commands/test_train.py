@@ -627,6 +627,7 @@ def tree(params):
 def test_signs_go_on_from_batch_to_batch(influence, capsys):
     """With the same signs in every batch the noise would be a bias. They are drawn from the seed, and go on when a run does."""
     words = ["parity", "--rule", "rtrl", "--steps", "1", "--cell", "rnn", *TINY, "--influence", influence]
+    words += ["--seed", "2"]
     run(*words, "--checkpoint", "whole.npz")
     saved = pc.load_checkpoint("whole.npz")
     everything, _ = tasks.TASKS["parity"].load(1, "float32")
@@ -634,10 +635,10 @@ def test_signs_go_on_from_batch_to_batch(influence, capsys):
     method = {"uoro": pc.UORO, "kf": pc.KF, "reverse-kf": pc.ReverseKF}[influence]
     ends = [
         pc.fit(
-            saved.network, saved.network.init(seed=0, dtype="float32"), data36, rule="rtrl", influence=method(seed),
-            optimizer=pc.Adam(5e-3), epochs=2, batch_size=12, seed=0, progress=False,
+            saved.network, saved.network.init(seed=2, dtype="float32"), data36, rule="rtrl", influence=method(seed),
+            optimizer=pc.Adam(5e-3), epochs=2, batch_size=12, seed=2, progress=False,
         )[0]
-        for seed in (np.random.default_rng(0), np.random.default_rng(1), 0)
+        for seed in (np.random.default_rng(2), np.random.default_rng(0), 2)
     ]  # fmt: skip
     assert np.array_equal(tree(saved.run.params), tree(ends[0]))
     for other in ends[1:]:

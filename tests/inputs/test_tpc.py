@@ -477,15 +477,14 @@ def test_inference_that_diverges_names_its_lanes(verb):
 
 
 @by_verb
-@pytest.mark.parametrize("step_size", [0.1, 0.39])
-def test_inference_below_the_bound_is_quiet(verb, step_size):
-    """2 / H = .4."""
+@pytest.mark.parametrize(("beta", "step_size"), [(1.0, 0.1), (1.0, 0.39), (0.25, 0.99)])
+def test_inference_below_the_bound_is_quiet(verb, beta, step_size):
+    """H = 1 + 4 beta, and 2 / H = .4, or 1: step_size is that of F_t, also where the code works with F_t/beta."""
     net, params = one()
     with warnings.catch_warnings():
         warnings.simplefilter("error", pc.InferenceWarning)
-        VERBS[verb](
-            net, params, np.ones((4, 3, 1)), np.zeros((4, 3, 1)), inference_steps=10, step_size=step_size
-        )
+        data = np.ones((4, 3, 1)), np.zeros((4, 3, 1))
+        VERBS[verb](net, params, *data, inference_steps=10, step_size=step_size, beta=beta)
 
 
 @by_verb
@@ -540,24 +539,18 @@ def test_a_parameter_that_is_no_number_is_named(verb):
 
 
 @by_verb
-def test_the_residual_says_how_far_from_equilibrium_every_lane_is(verb):
-    """Scalar, H = 5: after N steps the residual of the energy F / beta is |(1 - lambda H)^N beta g y| / beta; the largest of time."""
+@pytest.mark.parametrize("beta", [1.0, 0.25])
+@pytest.mark.parametrize("steps", [0, 3, 30])
+def test_the_residual_says_how_far_from_equilibrium_every_lane_is(verb, beta, steps):
+    """Of F_t: (1 - lambda H)^N beta |g y| with H = 1 + beta g^2; of F_t/beta one beta less. The largest of all steps of time."""
     net, params = one()
     targets = np.zeros((4, 3, 1))
     targets[0, 0], targets[3, 0], targets[2, 2] = 0.5, -1.5, 0.25
-    for steps in (0, 3, 50):
-        r = VERBS[verb](
-            net,
-            params,
-            np.zeros((4, 3, 1)),
-            targets,
-            carry="prediction",
-            inference_steps=steps,
-            step_size=0.1,
-        )
-        expected = 0.5**steps * 2.0 * np.abs(targets).max(axis=0)[:, 0]
-        residual = r.residual.max(axis=0) if verb == "infer" else r.residual
-        assert np.abs(residual - expected).max() < 1e-14
+    options = {"carry": "prediction", "inference_steps": steps, "step_size": 0.1, "beta": beta}
+    r = VERBS[verb](net, params, np.zeros((4, 3, 1)), targets, **options)
+    expected = (1 - 0.1 * (1 + 4 * beta)) ** steps * 2.0 * np.abs(targets).max(axis=0)[:, 0]
+    residual = r.residual.max(axis=0) if verb == "infer" else r.residual
+    assert np.abs(residual - expected).max() < 1e-14
 
 
 ALLOWED = {
