@@ -387,6 +387,11 @@ def _rule_options(args):
         check_rule_options(RULES[args.rule], options)
     except TypeError as error:
         raise ValueError(f"rule {args.rule}: {error}") from None
+    if options.get("influence") == "dni":
+        raise ValueError(
+            "--influence dni: what it has learned of the future would begin anew in every batch; a loop of one's own hands "
+            "it on, minipc.DNI(A=...)"
+        )
     method = approximations.named(options.get("influence"))
     if hasattr(method, "seed"):  # new signs in every batch: the same ones again would leave a bias
         options["influence"] = dataclasses.replace(method, seed=generator(args.seed))

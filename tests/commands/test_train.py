@@ -362,6 +362,8 @@ REFUSED = {
     "copy --rule tpc --option h0=1": "h0 cannot be an option",
     "copy --rule tpc --option learning=1": "rule tpc: tpc.gradient has no option learning: it takes influence, carry, ",
     "copy --rule tpc_rtrl --influence history": "influence must be .*got 'history'",
+    "copy --rule tpc_rtrl --influence dni": "--influence dni: what it has learned .* would begin anew in every batch",
+    "copy --rule rtrl --influence dni": "--influence dni: .*DNI\\(A=",
     "copy --rule tpc_rtrl --option influence=null": "tpc_rtrl needs an influence: without one it is tpc",
     "copy --rule tpc_rtrl --option block=4": "rule tpc_rtrl: .*tpc_rtrl has no option block",
     "copy --rule tpc_rtrl --cell lru --influence implicit": "influence implicit.*diag",
