@@ -255,6 +255,7 @@ def recall(say):
     return {
         "table": table, "runs": runs, "epochs": RECALL_EPOCHS, "seeds": list(SEEDS), "chance": chance,
         "digits": COPIED, "delay": DELAY, "units": UNITS, "inference": INFERENCE,
+        "training_sequences": train.inputs.shape[1], "test_sequences": test.inputs.shape[1], "learning_rate": 1e-2,
     }, figure  # fmt: skip
 
 

@@ -145,6 +145,8 @@ def test_the_tour_prints_what_it_writes(tmp_path, monkeypatch, capsys):
     for row in (inferred, same_step):
         assert row["equals"] in " ".join(printed.split())
     assert result["recall"]["inference"] == tour.INFERENCE
+    for name in ("training_sequences", "test_sequences", "epochs", "units", "digits", "delay"):
+        assert f"{result['recall'][name]} " in printed
     stalled, full = (result["error_travel"]["table"][i] for i in (0, 2))
     assert stalled["first_step"][0] is None  # sPC in float32 never reaches layer 1
     assert full["first_step"] == [1] * 19  # ePC reaches every layer in its first step
