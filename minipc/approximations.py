@@ -779,6 +779,15 @@ class KeRNL(_Traced):
         if not hasattr(cell, "alpha"):
             raise ValueError(f"{place} has no leak that a kernel could stand for: take RNN cells")
 
+    def start(self, net, params, h):
+        """As everywhere; a list has one entry a cell."""
+        for name, value in (("A", self.A), ("alpha", self.alpha)):
+            if isinstance(value, list | tuple) and len(value) != len(net.cells):
+                raise ValueError(
+                    f"{name} of KeRNL must have {len(net.cells)} entries, one a cell, got {len(value)}"
+                )
+        return super().start(net, params, h)
+
     def prepare(self, place, cell, p, like):
         """A and what a trace keeps, k."""
         xp = array_module(like)

@@ -75,6 +75,8 @@ def float_dtype(dtype):
 def generator(seed):
     """The generator of a seed; a generator is passed on."""
     try:
+        if seed is None:
+            raise TypeError
         return np.random.default_rng(seed)
     except (TypeError, ValueError) as error:
         raise type(error)(f"seed must be an integer >= 0 or a numpy.random.Generator, got {seed!r}") from None

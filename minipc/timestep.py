@@ -65,6 +65,10 @@ class Timestep:
     ):
         check_word("inference", inference, INFERENCES)
         check_word("start", start, STARTS)
+        if inference == "fixed" and start != "prediction":
+            raise ValueError(
+                f"start must be prediction with inference fixed, whose equilibrium is known; got {start!r}"
+            )
         check_positive_number("beta", beta)
         check_count("inference_steps", inference_steps, least=0)
         if tolerance is not None:
@@ -81,7 +85,7 @@ class Timestep:
             self.step_size = float(step_size) * float(beta)
         self.inference, self.steps, self.tolerance, self.start = inference, inference_steps, tolerance, start
         self.beta, c = float(beta), net.cells[-1]
-        self.cell, above = net.blocks[c], list(net.blocks[c + 1 :])
+        self.cell, above, self.alone = net.blocks[c], list(net.blocks[c + 1 :]), c == 0
         self.complex, width = self.cell.complex_state, self.cell.state_size
         theta = list(params[c + 1 :])
         if self.complex:

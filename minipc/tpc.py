@@ -42,12 +42,13 @@ reference/equations.md.
 from types import SimpleNamespace
 from typing import NamedTuple
 
+from . import approximations
 from .arguments import check_word
 from .backend import Array, array_module, to_numpy
 from .cells import GatedCell, Tape
 from .filtering import Filtered, infer
 from .inference import inner
-from .influence import Influence
+from .influence import NAMES, Influence
 from .influence import start as start_influence
 from .network import Gradient
 from .recurrent import add_learned, flat_time, is_cell, prepare_sequences, pull
@@ -92,7 +93,7 @@ def gradient(
     carry : str                       "state": c_t = s_t, or "prediction": c_t = mu_t
     inference : str
         "spc", "epc", "newton" (second derivatives; Dense blocks), or "fixed": predictions and Jacobians stay those of the
-        forward pass, at their equilibrium
+        forward pass, at their equilibrium, from ``start`` "prediction"
     beta : float                      factor of the loss in the energy, positive; of the loss alone
     inference_steps : int             number N
     step_size : float or "adaptive"   lambda of F_t; "adaptive" for epc. Newton and fixed do not use it
@@ -108,7 +109,7 @@ def gradient(
     Gradient
         ``grads``; ``loss (B,)`` of the predictions, summed over the steps that count; ``energy (B,)`` sum F_t/beta and
         ``residual (B,)``, the largest over time of the norm of its derivative, at the end of inference; ``states (T, B, N)``
-        inferred; ``final``, the carried state of every cell; ``equals``, a sentence that says **which gradient** this is
+        inferred (with "fixed", energy is the loss: nothing moves in F); ``final``, the carried state of every cell; ``equals``, a sentence that says **which gradient** this is
         (table of the module).
 
     Raises
@@ -122,9 +123,9 @@ def gradient(
 
     Notes
     -----
-    Inference: N forward and backward passes of what stands above the state. With "prediction" all steps are inferred at once.
-    The influence as in :mod:`minipc.influence`; "plain" goes in blocks of steps where it can (HYB.2), so a sequence costs
+    Cost: N forward and backward passes of what stands above the state, with "prediction" of all steps at once; and that of the influence as in :mod:`minipc.influence`; "plain" goes in blocks of steps where it can (HYB.2), so a sequence costs
     BPTT and the inference. "implicit": n^2 P a step for the solve.
+    Derivation: reference/equations.md.  Source: Potter & Rhodes (2026), arXiv 2602.18131.
 
     Examples
     --------
@@ -188,6 +189,8 @@ def _start(influence, carry, net, params, p, step):
         if carry == "state":
             return Damped(net, params, p.start, step, influence)
         influence = "plain"  # what is carried is mu_t, whose influence is M_t: nothing is damped
+    if isinstance(influence, str) and influence != "plain" and approximations.named(influence) is None:
+        check_word("influence", influence, ("plain", "implicit", "diag", *NAMES, *approximations.NAMES))
     return start_influence("hybrid" if influence == "plain" else influence, net, params, p.start)
 
 
@@ -409,8 +412,11 @@ def which(influence, carry, step):
     """Which gradient a combination is, in a sentence (table of the module)."""
     name = influence if isinstance(influence, str) else getattr(influence, "name", influence)
     end = "" if step.inference == "fixed" else ", at the equilibrium of inference"
-    exact = influence in ("plain", "exact", "hybrid") or (
-        carry == "prediction" and influence in ("implicit", "diag")
+    first = influence == "local" and step.alone
+    exact = (
+        first
+        or influence in ("plain", "exact", "hybrid", "diagonal")
+        or (carry == "prediction" and influence in ("implicit", "diag"))
     )
     envelopes = "the Moreau envelopes of beta L_t along the free trajectory"
     below = "for the cells and what stands below them"

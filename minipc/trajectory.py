@@ -21,6 +21,7 @@ from .network import where_not_finite
 from .recurrent import Stretch, flat_time, outputs_of, steps_through
 
 CARRIES = ("state", "prediction")
+RULES = {"spc": "sPC", "epc": "ePC"}  # in warnings
 
 
 class Path(NamedTuple):
@@ -146,7 +147,7 @@ def warn(rule, start, energy, residual, step_size, tolerance):
         lanes = flag.any(axis=0).nonzero()[0]
         shown = ", ".join(map(str, lanes[:8])) + (", ..." if len(lanes) > 8 else "")
         message = (
-            f"{rule} inference {what} at {flag.sum()} of {flag.size} steps, in the sequences {shown} (first: step {t} of "
+            f"{RULES.get(rule, rule)} inference {what} at {flag.sum()} of {flag.size} steps, in the sequences {shown} (first: step {t} of "
             f"sequence {b})"
         )
         if what == "did not converge":

@@ -429,14 +429,7 @@ CASES = {
 }
 
 
-MISSING = {  # answered otherwise as yet
-    "approximations: KeRNL's A of two cells for one",
-    "words: influence unknown",
-}
-marked = lambda name: pytest.param(name, marks=pytest.mark.bug) if name in MISSING else name  # noqa: E731
-
-
-@pytest.mark.parametrize("name", [*map(marked, CASES)])
+@pytest.mark.parametrize("name", CASES)
 def test_refused_before_any_work(name, no_work):
     """The message names the symbol, what was expected and what was given."""
     call, error, message = CASES[name]
