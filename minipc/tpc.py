@@ -123,7 +123,8 @@ def gradient(
 
     Notes
     -----
-    Cost: N forward and backward passes of what stands above the state, with "prediction" of all steps at once; and that of the influence as in :mod:`minipc.influence`; "plain" goes in blocks of steps where it can (HYB.2), so a sequence costs
+    Cost: N forward and backward passes of what stands above the state, with "prediction" of all steps at once; and that of
+    the influence, as in :mod:`minipc.influence`: "plain" goes in blocks of steps where it can (HYB.2), so a sequence costs
     BPTT and the inference. "implicit": n^2 P a step for the solve.
     Derivation: reference/equations.md.  Source: Potter & Rhodes (2026), arXiv 2602.18131.
 
@@ -500,7 +501,7 @@ def certificate(
     M = _start("implicit", "state", net, params, p, step)  # refuses what has no certificate
     M, c = start_influence("exact", net, params, p.start), net.cells[-1]
     xp, (cell, q) = array_module(p.inputs), (net.blocks[c], params[c])
-    delta, deltas, bounds = 0, [], []
+    delta, deltas, bounds = xp.zeros(p.inputs.shape[1], p.start[c].dtype), [], []
     for path in walk(net, params, p, step, "state", 1):
         cells = zip(net.blocks, params, path.stretch.tapes, strict=False)
         done = path.stretch._replace(
@@ -509,7 +510,7 @@ def certificate(
         if p.reset is not None:
             again = p.reset[path.cut][0]
             M.reset(again)
-            delta = xp.where(again, 0 * delta, delta)
+            delta = xp.where(again, xp.zeros_like(delta), delta)
         M.step(params, done, 0)
         J = cell.state_jacobian(q, path.stretch.tapes[c])
         back = (path.q[0][:, None] @ J)[:, 0]
