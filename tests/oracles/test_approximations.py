@@ -267,6 +267,7 @@ def test_a_learned_kernel_of_a_diagonal_linear_cell_is_its_jacobian():
     params[0]["W"] = np.diag((k - 0.5) / 0.5)  # J = 0.5 I + 0.5 W
     inputs, reset = rng.standard_normal((800, 8, 3)), rng.random((800, 8)) < 0.02
     kernel = approximations.learn_kernel(net, params, inputs, reset=reset, learning_rate=0.05)
+    assert np.allclose(kernel.alpha[0], 1 - k, atol=0.01)  # resets put the copy back, too
     kernel = approximations.learn_kernel(net, params, inputs, kernel=kernel, learning_rate=0.05, seed=1)
     assert np.allclose(kernel.A[0], np.eye(4), atol=1e-6)
     assert np.allclose(kernel.alpha[0], 1 - k, atol=1e-6)
@@ -354,6 +355,12 @@ def test_a_generator_goes_on_from_call_to_call():
     method, exact = pc.UORO(np.random.default_rng(0)), engine(p, "exact").grads[0]["W"]
     found = [engine(p, method).grads[0]["W"] for _ in range(400)]
     assert_differ(found[0], found[1])
+    begun = engine(p, method)
+    again = [
+        rtrl.gradient(network(pc, p), p.params, p.inputs, p.targets, influence=method, carry=begun.carry)
+        for _ in range(2)
+    ]
+    assert_differ(*(g.grads for g in again))  # also from one carry
     spread = np.std(found, axis=0).max() / len(found) ** 0.5
     assert abs(np.mean(found, axis=0) - exact).max() < 5 * spread < abs(exact).max()
 
