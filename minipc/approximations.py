@@ -791,7 +791,7 @@ class KeRNL(_Traced):
     def prepare(self, place, cell, p, like):
         """A and what a trace keeps, k."""
         xp = array_module(like)
-        A, alpha = _of_cell("A", self.A, place), _of_cell("alpha", self.alpha, place)
+        A, alpha = (_of_cell(value, place) for value in (self.A, self.alpha))
         real = like.real.dtype
         A = xp.eye(cell.n, dtype=real) if A is None else _checked("A of KeRNL", A, (cell.n, cell.n), p, real)
         if alpha is None:
@@ -890,13 +890,9 @@ def kernel_step(A, alpha, nf, gf, zeta, moved):
     return nf, gf, error.T @ nf, (error @ A * gf).sum(axis=0)  # (KERNL.2)
 
 
-def _of_cell(name, value, place):
-    """The entry of one cell of a list; anything else is that of every cell."""
-    if not isinstance(value, list | tuple):
-        return value
-    if len(value) <= place:
-        raise ValueError(f"{name} of KeRNL must have one entry a cell, got {len(value)}")
-    return value[place]
+def _of_cell(value, place):
+    """The entry of one cell; an array is that of the only one."""
+    return value[place] if isinstance(value, list | tuple) else value
 
 
 def _checked(name, value, shape, p, real):

@@ -508,7 +508,7 @@ REFUSED = {
     "a list that is too short": (
         lambda: ask(pc.KeRNL([])),
         ValueError,
-        "A of KeRNL must have one entry a cell, got 0",
+        "A of KeRNL must have 1 entries, one a cell, got 0",
     ),
     "no learning rate": (lambda: kernel(learning_rate=0), ValueError, "learning_rate must be positive"),
     "no noise": (lambda: kernel(noise=-1), ValueError, "noise must be positive"),
