@@ -7,6 +7,7 @@ problems are those of each equation, ``helpers/temporal_battery.py``, and the ta
 from functools import partial
 
 import pytest
+from helpers import tpc_battery as inferred
 from helpers.battery import CHECKS, SQUARE, battery_error, fixed
 from helpers.temporal_battery import CHECKS as IN_TIME
 from helpers.temporal_battery import DEGENERATE, degenerate, problems, temporal_error
@@ -239,3 +240,120 @@ def test_every_configuration_and_every_name_in_time_is_known():
     """The table speaks of mistakes that exist."""
     assert HIDDEN_IN_TIME.keys() == DEGENERATE.keys()
     assert set.union(*HIDDEN_IN_TIME.values()) | BLUNTED <= mistakes.MISTAKES.keys()
+
+
+# ---------------------------------------------------------------------- inference in time
+
+BENT = {"phi'' is dropped in H", "phi'' is dropped in the mixed derivative"}
+DAMPING = {  # what is between the gradient of the paper and that of the sum of energies
+    "the damping is forgotten: S is M",
+    "the damping is transposed",
+    "the readout does not move the carried state",
+    "the readout moves the carried state the wrong way",
+    "what the readout moved is not carried on",
+    "a reset leaves the influence of the readout as it is",
+    "the readout learns from its own step alone",
+    "the diagonals of Pi and H are swapped",
+    "the presynaptic activity does not move in the mixed derivative",
+    "the damping is dropped from the memory of the certificate",
+    *BENT,
+}
+UNOBSERVED = {
+    "a state that is not observed moves",
+    "of masked channels only the loss is masked, not the error",
+    "a masked step still damps",
+}
+ON_THE_WAY = {  # nothing has been carried on yet
+    "J and Mbar are those of the free run, not of the carried state",
+    "tPC learns as if the carried state had a history",
+    "the influence is left out of the gradient of a block of steps",
+    "the influence does not go on with time",
+    "what is below the cell learns through this step alone",
+    "the precision is missing behind the inverse of H",
+    "H is that of the state alone",
+    "the diagonal of Pi is the sum of its rows",
+    "the states of the readout are not coupled to the state",
+    "the covariance is carried by the transpose of the Jacobian",
+    "the certificate forgets what was there before",
+    "the certificate multiplies the new bound, not the one before",
+}
+RESETS = {
+    "a reset leaves the inferred state as it is",
+    "a reset leaves the influence on the inferred state as it is",
+    "a reset leaves the influence of the readout as it is",
+    "a reset leaves the covariance as it is",
+}
+SHORTCUT = {
+    "the shortcut through the outputs takes the error of the first step at every step",
+    "the shortcut through the outputs forgets that the error decays",
+}
+HIDDEN_IN_INFERENCE = {
+    "one step": UNOBSERVED | RESETS | DAMPING | ON_THE_WAY,
+    "unit precision": {
+        "inference knows nothing of the precision of the state",
+        "the credit lacks the precision",
+        "the damping is transposed",
+        "the precision is missing behind the inverse of H",
+        "the diagonal of Pi is the sum of its rows",
+        "the noise of a step is taken for its precision",
+    },
+    "beta 1": {
+        "beta weighs the errors of the readout too",
+        "the errors of the states are not divided by beta",
+        "the step of inference forgets beta",
+        "the credit is not divided by beta",
+        "the readout's gradient is that of F, not of F/beta",
+    },
+    "small beta": set(),  # but see below
+    "linear readout": BENT,
+    "no mask, no reset": UNOBSERVED | RESETS,
+    "start at zero": set(),
+    "one step of inference": SHORTCUT
+    | {  # a hidden state of the readout has not moved the state yet
+        "H is that of the state alone",
+        "phi'' is dropped in H",
+        "the states of the readout are not coupled to the state",
+    },
+}
+SMALL_WITH_BETA = (  # O(beta): at beta 1e-4 below 1e-3, where inference hardly moves anything
+    DAMPING
+    | SHORTCUT
+    | {
+        "phi' goes down through the transposed weights, and the error is multiplied on afterwards",
+        "beta weighs the errors of the readout too",
+        "the errors of the states are not divided by beta",
+        "inference knows nothing of the precision of the state",
+        "inference is one step short",
+        "a masked step still damps",
+        "the carries are swapped",
+        "the prediction is carried on from the inferred state",
+    }
+)
+
+
+def errors_in_inference(problems_of):
+    """How wrong every mistake of tPC is, in the check of its own equation on the problems of that equation."""
+    found = {n: m.equation for n, m in mistakes.MISTAKES.items() if m.equation in inferred.CHECKS}
+    return {name: inferred.tpc_error(mistakes.load(name), e, problems_of(e)) for name, e in found.items()}
+
+
+@pytest.mark.parametrize("name", inferred.DEGENERATE)
+def test_a_degenerate_inference_hides_exactly_these_mistakes(name):
+    """All others stay wrong by more than 1e-3, but for what is O(beta) where beta is small; the engine is right everywhere."""
+    error = errors_in_inference(partial(inferred.degenerate, name))
+    assert {mistake for mistake, e in error.items() if e < 1e-12} == HIDDEN_IN_INFERENCE[name]
+    small = {mistake for mistake, e in error.items() if 1e-12 <= e < 1e-3}
+    assert small == (SMALL_WITH_BETA if name == "small beta" else set())
+    exact = max(inferred.tpc_error(minipc, e, inferred.degenerate(name, e)) for e in inferred.CHECKS)
+    assert exact < (1e-9 if name == "small beta" else 1e-10)  # rounding grows as 1/beta
+
+
+def test_the_good_inference_hides_nothing():
+    """Every mistake of tPC is wrong by more than 1e-3."""
+    assert min(errors_in_inference(inferred.problems).values()) > 1e-3
+
+
+def test_every_configuration_and_every_name_of_inference_is_known():
+    """The table speaks of mistakes that exist."""
+    assert HIDDEN_IN_INFERENCE.keys() == inferred.DEGENERATE.keys()
+    assert set.union(*HIDDEN_IN_INFERENCE.values()) | SMALL_WITH_BETA <= mistakes.MISTAKES.keys()

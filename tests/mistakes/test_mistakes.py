@@ -9,6 +9,7 @@ import collections
 import pytest
 from helpers import approximation_battery as approximate
 from helpers import temporal_battery as temporal
+from helpers import tpc_battery as inferred
 from helpers.battery import BATTERY, CHECKS, GOOD, SQUARE, battery_error
 from helpers.checks import assert_live
 
@@ -23,8 +24,10 @@ RULES = (
     *("architectures", "backend", "blocks", "convolution", "normalisation", "residual"),
     *("backprop", "dag", "epc", "functions", "inference", "optim", "schedules", "spc", "train", "variants"),
     *("cells", "diagonal", "recurrent", "bptt", "influence", "rtrl", "approximations"),
+    *("timestep", "trajectory", "filtering", "tpc"),
 )
 FAMILIES = ("sPC", "ePC", "BP", "RNN", "GRU", "LSTM", "ELSTM", "LRU", "RTU", "BPTT", "RTRL", "HYB", "STACK")
+FAMILIES += ("tPC", "TPR", "KAL")
 
 
 def error(engine, name):
@@ -34,6 +37,8 @@ def error(engine, name):
         return temporal.temporal_error(engine, equation)
     if equation in approximate.CHECKS:
         return approximate.approximation_error(engine, equation)
+    if equation in inferred.CHECKS:
+        return inferred.tpc_error(engine, equation)
     return battery_error(engine, equation, SQUARE if name in SHAPES else GOOD)
 
 
@@ -41,7 +46,8 @@ def error(engine, name):
 def test_every_mistake_is_caught(name):
     """The engine passes the check of the mistake's equation at 1e-10; the mutant misses it by a million times that."""
     assert error(minipc, name) < 1e-10
-    assert 1e-4 < error(load(name), name) < float("inf")
+    least = 1e-3 if MISTAKES[name].equation in inferred.CHECKS else 1e-4
+    assert least < error(load(name), name) < float("inf")
 
 
 @pytest.mark.parametrize("equation", BATTERY)
@@ -72,6 +78,15 @@ def test_the_engine_and_its_clean_copy_pass_the_checks_of_approximations(equatio
         assert approximate.approximation_error(engine, equation) < 1e-10
 
 
+@pytest.mark.parametrize("equation", inferred.CHECKS)
+def test_the_engine_and_its_clean_copy_pass_the_checks_of_inference_in_time(equation):
+    """The same, with the options of the equation."""
+    for case in inferred.problems(equation):
+        assert_live(inferred.CHECKS[equation](minipc, case)[1])
+    for engine in (minipc, load()):
+        assert inferred.tpc_error(engine, equation) < 1e-10
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_product_of_the_wrong_shapes_needs_square_problems_to_run(name):
     """With distinct widths NumPy refuses these two; square problems alone show that they are wrong."""
@@ -85,10 +100,11 @@ def test_the_table_is_in_order():
     assert all(name == mistake.name for name, mistake in MISTAKES.items())
     assert len({(m.module, m.old, m.new) for m in MISTAKES.values()}) == len(MISTAKES)
     assert {m.module for m in MISTAKES.values()} == set(RULES)
-    in_time = temporal.CHECKS.keys() | approximate.CHECKS.keys()
+    families = [temporal.CHECKS.keys(), approximate.CHECKS.keys(), inferred.CHECKS.keys()]
+    in_time = set().union(*families)
     assert {m.equation for m in MISTAKES.values()} <= CHECKS.keys() | in_time
     assert not CHECKS.keys() & in_time
-    assert not temporal.CHECKS.keys() & approximate.CHECKS.keys()
+    assert len(in_time) == sum(map(len, families))
     assert {m.equation for m in MISTAKES.values()} >= in_time
     per_rule = collections.Counter(m.equation.split(".")[0] for m in MISTAKES.values())
     assert min(per_rule[family] for family in FAMILIES) >= 5
