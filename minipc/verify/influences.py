@@ -29,7 +29,7 @@ def _in_pieces(p, ends, **options):
     return found, carry
 
 
-def _recursion(p, carried):
+def recursion(p, carried):
     """Gradient of one recurrent net by (RTRL.1), (RTRL.2) with autograd's Jacobians; M_t = carried(J, M) + Mbar."""
     (block,), (theta,), (start,) = p.blocks, p.params, p.h0
     states = [start, *time_ad.run(p.blocks, p.params, p.inputs, p.h0)[1][0]]
@@ -64,7 +64,7 @@ def t02(rng):
         "J^T for J": lambda J, M: np.einsum("bmk,bm...->bk...", J, M),
         "M decays": lambda J, M: 0.999 * np.einsum("bkm,bm...->bk...", J, M),
     }
-    return error, min(off(_recursion(q, carried), right) for carried in wrong.values())
+    return error, min(off(recursion(q, carried), right) for carried in wrong.values())
 
 
 def _matrix(net, params, influence, B, N):

@@ -20,6 +20,7 @@ try:
     from reference import block_oracles as block_ad
     from reference import closed_form as cf
     from reference import temporal_oracles as time_ad
+    from reference import tpc_loops
     from reference.problems import astype, linear, make
     from reference.temporal_problems import make as sequence
 except ImportError as error:
@@ -59,6 +60,7 @@ __all__ = [
     "stretch",
     "time_ad",
     "times",
+    "tpc_loops",
 ]
 
 BLOCKS = {"dense": Dense, "embedding": Embedding, "rnn": RNN, "gru": GRU, "lstm": LSTM}
