@@ -23,13 +23,19 @@ from backend.time_calls import (
     setting,
     step_problem,
 )
-from minipc import bptt, rtrl
+from minipc import bptt, rtrl, tpc
 
 every_case = pytest.mark.parametrize(("name", "where"), CASES)
 every_cell = pytest.mark.parametrize("name", CELLS)
 with_tables = pytest.mark.parametrize("tables", [False, True], ids=["plain", "mask and resets"])
-ONLY_REAL = {  # a ratio of norms; directions that are those of the real parts; a kernel that is kept within bounds
-    *("rtrl.staleness", "rtrl.gradient, sketch-2", "rtrl.gradient, sketch-9", "approximations.learn_kernel")
+ONLY_REAL = {  # norms; directions that are those of the real parts; a kernel that is kept within bounds
+    *(
+        "rtrl.staleness",
+        "tpc.certificate",
+        "rtrl.gradient, sketch-2",
+        "rtrl.gradient, sketch-9",
+        "approximations.learn_kernel",
+    )
 }
 REAL_CELLS = [name for name, cell in CELLS.items() if not cell.complex_state]
 
@@ -37,8 +43,8 @@ REAL_CELLS = [name for name, cell in CELLS.items() if not cell.complex_state]
 def test_every_public_function_in_time_is_listed():
     """A function that is not in the list would go untested."""
     listed = {name.split(",")[0] for name in CALLS}
-    helpers = {"bptt.added", "rtrl.credit", "rtrl.one_step_down"}  # of the rules themselves
-    for module in (bptt, rtrl):
+    helpers = {"bptt.added", "rtrl.credit", "rtrl.one_step_down", "tpc.which"}  # of the rules themselves
+    for module in (bptt, rtrl, tpc):
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__ == module.__name__ and not name.startswith("_"):
                 assert f"{module.__name__.removeprefix('minipc.')}.{name}" in listed | helpers
@@ -63,9 +69,8 @@ def test_a_rule_stays_on_the_device(name, where, tables, fake_device):
     if name == "rtrl.staleness":
         return  # it ends on the host
     stretches = 2 if "carry" in name else 1
-    mask = int(name.startswith("bptt.") or name == "rtrl.online")
-    resets = stretches if "hybrid" in name and where in STEP_BY_STEP else call.resets
-    assert waits == call.checks + (mask + resets if tables else 0)
+    resets = stretches if call.blocks and where in STEP_BY_STEP else call.resets
+    assert waits == call.checks + (call.masks + resets if tables else 0)
 
 
 @pytest.mark.parametrize("where", SETTINGS)

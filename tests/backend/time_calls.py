@@ -2,7 +2,8 @@
 
 The numbers of synchronisations follow from what has to be known on the host: are all values in range (one), does the
 mask count a step (one, where there is a mask), is the loss finite (one for each stretch that is looked at), and which
-steps begin anew (one for each stretch, where there are resets and the influence goes step by step).
+steps begin anew (one for each stretch, where there are resets and the influence goes step by step). Where states are
+inferred: which steps are observed at all (one more for a mask), and whether inference settled (one).
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 import minipc as pc
-from minipc import approximations, bptt, rtrl
+from minipc import approximations, bptt, rtrl, tpc
 
 T, B = 5, 2
 SETTINGS = {
@@ -62,6 +63,8 @@ class Call(NamedTuple):
     checks: int = 0
     resets: int = 0  # further synchronisations where there are resets
     settings: tuple = tuple(SETTINGS)
+    masks: int = 0  # further synchronisations where there is a mask
+    blocks: bool = False  # in blocks of steps, where a cell can
 
 
 def setting(name, dtype=float, tables=True):
@@ -152,11 +155,29 @@ def _learned_kernel(net, p):
     return [kernel.A, kernel.alpha]
 
 
+INFERENCE = {"inference_steps": 3, "step_size": 0.02, "beta": 0.5}
+
+
+def _inferred(**options):
+    """tPC with these options; what it says of itself is no array."""
+
+    def run(net, p):
+        g = tpc.gradient(net, *p, **{**INFERENCE, **options})
+        return [g.grads, g.loss, g.energy, g.states, g.residual, g.final]
+
+    return run
+
+
+def _filter(**options):
+    return lambda net, p: list(tpc.infer(net, *p, **{**INFERENCE, **options}))
+
+
+CURVED = ("gated", "RNN", "RNN, leak", "LSTM", "words")  # Dense blocks above a gated cell: second derivatives
 CALLS = {
     "recurrent.forward": Call(lambda net, p: net.forward(p.params, p.inputs, p.h0, p.reset), 1),
-    "bptt.gradient": Call(_rule(bptt.gradient), 2),
-    "bptt.truncated": Call(_rule(bptt.truncated, steps=3), 2),
-    "bptt.checkpointed": Call(_rule(bptt.checkpointed, segment=2), 2),
+    "bptt.gradient": Call(_rule(bptt.gradient), 2, masks=1),
+    "bptt.truncated": Call(_rule(bptt.truncated, steps=3), 2, masks=1),
+    "bptt.checkpointed": Call(_rule(bptt.checkpointed, segment=2), 2, masks=1),
     "rtrl.gradient, exact": Call(_rule(rtrl.gradient, influence="exact"), 2, 1),
     "rtrl.gradient, local": Call(_rule(rtrl.gradient, influence="local"), 2, 1),
     "rtrl.gradient, diagonal": Call(_rule(rtrl.gradient, influence="diagonal"), 2, 1, DIAGONAL),
@@ -164,15 +185,34 @@ CALLS = {
         f"rtrl.gradient, {name}": Call(_rule(rtrl.gradient, influence=name), 2, 1, where)
         for name, where in APPROXIMATE.items()
     },
-    "rtrl.gradient, hybrid": Call(_rule(rtrl.gradient), 2),
+    "rtrl.gradient, hybrid": Call(_rule(rtrl.gradient), 2, blocks=True),
     "rtrl.gradient, exact, carry": Call(_two_stretches("exact"), 4, 2),
-    "rtrl.gradient, hybrid, carry": Call(_two_stretches("hybrid"), 4),
+    "rtrl.gradient, hybrid, carry": Call(_two_stretches("hybrid"), 4, blocks=True),
     "rtrl.gradient, snap-2": Call(
         _rule(rtrl.gradient, influence="snap-2"), 3, 1, ("RNN",)
     ),  # which weights are zero?
     "approximations.learn_kernel": Call(_learned_kernel, 1, 0, RNNS),
-    "rtrl.online": Call(_online, 1 + T, T),
+    "rtrl.online": Call(_online, 1 + T, T, masks=1),
     "rtrl.staleness": Call(_staleness),
+    "tpc.gradient, none": Call(_inferred(), 3, masks=2),
+    "tpc.gradient, plain": Call(_inferred(influence="plain"), 3, masks=2, blocks=True),
+    "tpc.gradient, plain, prediction": Call(
+        _inferred(influence="plain", carry="prediction"), 3, masks=2, blocks=True
+    ),
+    "tpc.gradient, exact": Call(_inferred(influence="exact"), 3, 1, masks=2),
+    "tpc.gradient, local": Call(_inferred(influence="local"), 3, 1, masks=2),
+    "tpc.gradient, implicit": Call(_inferred(influence="implicit"), 2 + T, T, CURVED, masks=2),
+    "tpc.gradient, diag": Call(_inferred(influence="diag"), 2 + T, T, masks=2),
+    "tpc.gradient, epc": Call(_inferred(influence="plain", inference="epc"), 3, masks=2, blocks=True),
+    "tpc.gradient, newton": Call(_inferred(inference="newton"), 3, 0, CURVED, masks=2),
+    "tpc.gradient, fixed": Call(_inferred(influence="plain", inference="fixed"), 3, masks=2, blocks=True),
+    "tpc.gradient, previous": Call(_inferred(influence="plain", start="previous"), 3, masks=2, blocks=True),
+    "tpc.certificate": Call(
+        lambda net, p: list(tpc.certificate(net, *p, **INFERENCE)), 1 + T, 0, CURVED, masks=2
+    ),
+    "tpc.infer": Call(_filter(), 3, masks=1),
+    "tpc.infer, prediction": Call(_filter(carry="prediction"), 3, masks=1),
+    "tpc.infer, propagate": Call(_filter(propagate=True, inference="newton"), 3, 0, CURVED, masks=1),
 }
 CASES = [(name, where) for name, call in CALLS.items() for where in call.settings]
 
