@@ -267,7 +267,7 @@ RECIPES = {
         case(31, ["gru", "dense"], form="post", influence="implicit"),
     ],
     "tPC.5": lambda: [
-        case(20, ["rnn", "dense"], **POST, start="previous", mask=False),
+        case(20, ["rnn", "dense"], **POST, start="previous"),
         case(21, DEEP, **PRE, start="prediction"),
     ],
     "tPC.11": lambda: [

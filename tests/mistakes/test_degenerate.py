@@ -262,6 +262,7 @@ UNOBSERVED = {
     "a state that is not observed moves",
     "of masked channels only the loss is masked, not the error",
     "a masked step still damps",
+    "a state that is not observed stays where inference starts",
 }
 ON_THE_WAY = {  # nothing has been carried on yet
     "J and Mbar are those of the free run, not of the carried state",
@@ -296,6 +297,7 @@ HIDDEN_IN_INFERENCE = {
         "the precision is missing behind the inverse of H",
         "the diagonal of Pi is the sum of its rows",
         "the noise of a step is taken for its precision",
+        "the noise of the observations is taken for one",
     },
     "beta 1": {
         "beta weighs the errors of the readout too",

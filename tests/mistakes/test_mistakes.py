@@ -87,6 +87,25 @@ def test_the_engine_and_its_clean_copy_pass_the_checks_of_inference_in_time(equa
         assert inferred.tpc_error(engine, equation) < 1e-10
 
 
+@pytest.mark.parametrize(
+    ("name", "equation"),
+    [
+        ("the recursion of the influence is dropped", "TPR.5"),
+        ("the influence is carried by the transpose of J", "TPR.5"),
+        ("the influence decays by 0.999", "TPR.5"),
+        ("a reset forgets the influence of the layers below", "TPR.5"),
+        ("the trace of zeta takes h_t, not h_{t-1}", "TPR.3"),
+        ("the trace of B is driven by the logarithm of gamma", "TPR.3"),
+        ("stale errors: computed before the last state step", "tPC.7"),
+        ("the top-down term has the wrong sign", "tPC.7"),
+        ("phi' sits one layer off, before W instead of after it (pre form)", "tPC.4"),
+    ],
+)
+def test_mistakes_below_it_show_in_tpc(name, equation):
+    """Those of cells, influences and inference that tPC stands on."""
+    assert 1e-5 < inferred.tpc_error(load(name), equation) < float("inf")
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_product_of_the_wrong_shapes_needs_square_problems_to_run(name):
     """With distinct widths NumPy refuses these two; square problems alone show that they are wrong."""
