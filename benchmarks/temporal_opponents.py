@@ -1,15 +1,25 @@
-"""Exact RTRL and BPTT in JAX and PyTorch, written as their users would: the opponents of temporal.py.
+"""BPTT, RTRL and its approximations, and tPC-RTRL in JAX and PyTorch, written as their users would: the opponents of
+temporal.py.
 
 ``jax_programs()`` and ``torch_programs()`` give (put, programs). ``put`` makes the library's arrays of NumPy's;
 ``programs[name][rule, cell]`` is ``f(params, u, y, carry) -> (gradients like params, carry)``, a call on (T, B, m)
 inputs that waits for its result. A carry is (state, influence) at the end of a stretch, None before the first one;
-BPTT takes none and gives none.
+BPTT and tPC-RTRL take none and give none. UORO takes its signs (T, B, n), too, so that all programs can have the same.
 
 RNN: a tanh RNN in post form below a linear readout, (RNN.1), (RNN.6). Influence step by step, (RTRL.1), by products of
 matrices, and the immediate term (RNN.5). LRU: traces (LRU.6), with gam and the factors that do not change left to the
 end. Squared error, sums over time and batch. Of two forms or more that were timed the fastest stands here; automatic
 RTRL, and the LRU's BPTT by hand, have been written in one form only.
+
+SnAp-1 (SNAP.3), RFLO (RFLO.1) and UORO (UORO.1)-(UORO.3): the same RNN with a leak of ``ALPHA``, without which RFLO has
+no trace. tPC-RTRL: the LRU, its inferred state handed on, plain influence (TPR.1)-(TPR.5), ``TPC`` steps of inference of
+``TPC`` size, beta and precision one. Its readout is linear, so the error of the state stays in the row space of C, and
+inference goes on in as many numbers as there are outputs: in JAX half the time of inference in the states.
 """
+
+ALPHA = 0.5  # leak of the RNN of the approximations
+TPC = {"inference_steps": 10, "step_size": 0.1}
+SMALL = 1e-7  # PLACEHOLDER
 
 
 def jax_programs():
@@ -137,9 +147,11 @@ def jax_programs():
     def lru_credit(p, h, u, y):
         """q (T, B, n) (LRU.5) and the gradients of C and D."""
         dy = lru_output(p, h, u) - y
+        return jax.lax.complex(dy @ p["C_re"], dy @ p["C_im"]), lru_output_gradients(dy, h, u)
+
+    def lru_output_gradients(dy, h, u):
         flat, h = dy.reshape(-1, dy.shape[-1]), h.reshape(-1, h.shape[-1])
-        own = {"C_re": flat.T @ h.real, "C_im": -flat.T @ h.imag, "D": flat.T @ u.reshape(len(flat), -1)}
-        return jax.lax.complex(dy @ p["C_re"], dy @ p["C_im"]), own
+        return {"C_re": flat.T @ h.real, "C_im": -flat.T @ h.imag, "D": flat.T @ u.reshape(len(flat), -1)}
 
     def lru_gradients(p, c_zeta, c_gam, c_B):
         """From sums of q times trace to the parameters, (LRU.7), (LRU.8)."""
@@ -157,12 +169,10 @@ def jax_programs():
         v = jnp.zeros((B, n), jnp.complex64)
         return v, (v, v, jnp.zeros((n, B, m), jnp.float32), jnp.zeros((n, B, m), jnp.float32))
 
-    def lru_exact_hand(params, u, y, carry):
-        p, (h0, traces) = params[0], carry
+    def traced(p, h0, traces, h, Bu, u, q):
+        """Gradients through the traces, and the traces at the end; ``h`` (T, B, n) the states handed on."""
         zeta, _, _ = lru_parts(p)
         a, b = zeta.real[:, None, None], zeta.imag[:, None, None]
-        h, Bu = lru_forward(p, h0, u)
-        q, own = lru_credit(p, h, u, y)
         before = jnp.concatenate([h0[None], h[:-1]])
 
         def step(state, now):
@@ -177,7 +187,14 @@ def jax_programs():
         c, c_B = jnp.zeros_like(zeta), jnp.zeros((*p["B_re"].shape[:1], 2, u.shape[-1]), u.dtype)
         (traces, (c_z, c_g, E, F)), _ = jax.lax.scan(step, (traces, (c, c, c_B, c_B)), (before, Bu, u, q))
         c_B = jax.lax.complex(E[:, 0] - F[:, 1], F[:, 0] + E[:, 1])
-        return [lru_gradients(p, c_z, c_g, c_B) | own], (h[-1], traces)
+        return lru_gradients(p, c_z, c_g, c_B), traces
+
+    def lru_exact_hand(params, u, y, carry):
+        p, (h0, traces) = params[0], carry
+        h, Bu = lru_forward(p, h0, u)
+        q, own = lru_credit(p, h, u, y)
+        grads, traces = traced(p, h0, traces, h, Bu, u, q)
+        return [grads | own], (h[-1], traces)
 
     def lru_bptt_hand(params, u, y, _):
         p = params[0]
@@ -201,13 +218,106 @@ def jax_programs():
         h, _ = lru_forward(p, jnp.zeros((u.shape[1], len(p["nu"])), jnp.complex64), u)
         return 0.5 * jnp.sum((lru_output(p, h, u) - y) ** 2)
 
+    # ------------------------------------------------------------------ approximations, of a leaky RNN
+    def leaky(params, h0, u, y):
+        """States, D and regressors of all steps, credit, the readout's gradient."""
+        p = params[0]
+        a_u, W = u @ p["U"].T + p["b"], p["W"].T
+
+        def step(h, a):
+            r = jnp.tanh(h @ W + a)
+            h = (1 - ALPHA) * h + ALPHA * r
+            return h, (h, ALPHA * (1 - r * r))
+
+        _, (h, D) = jax.lax.scan(step, h0, a_u)
+        q, out = readout_gradient(params[1], h, y)
+        return h, D, regressors(h0, h, u), q, out
+
+    def trace_zero(params, u):
+        (n, m), B = params[0]["U"].shape, u.shape[1]
+        return jnp.zeros((B, n), u.dtype), jnp.zeros((n, B, n + m + 1), u.dtype)
+
+    def trace_rule(keep_of):
+        """A trace of each row that ``keep`` (T, B, n) carries on, (n, B, n_z): the readout is a product for each unit."""
+
+        def rule(params, u, y, carry):
+            h0, trace = carry
+            h, D, z, q, out = leaky(params, h0, u, y)
+
+            def step(state, now):
+                trace, g = state
+                keep, D, z, q = now
+                trace = keep.T[:, :, None] * trace + D.T[:, :, None] * z
+                return (trace, g + (q.T[:, None] @ trace)[:, 0]), None
+
+            start = trace, jnp.zeros_like(trace[:, 0])
+            (trace, g), _ = jax.lax.scan(step, start, (keep_of(params[0], D), D, z, q))
+            return [split(g, len(g)), out], (h[-1], trace)
+
+        return rule
+
+    snap = trace_rule(lambda p, D: 1 - ALPHA + D * jnp.diag(p["W"]))
+    rflo = trace_rule(lambda p, D: jnp.full_like(D, 1 - ALPHA))
+
+    def uoro_zero(params, u):
+        (n, m), B = params[0]["U"].shape, u.shape[1]
+        h = jnp.zeros((B, n), u.dtype)
+        return h, (h, jnp.zeros((B, n, n + m + 1), u.dtype))
+
+    def uoro(params, u, y, carry, signs):
+        h0, (s, w) = carry
+        h, D, z, q, out = leaky(params, h0, u, y)
+        W, n = params[0]["W"].T, s.shape[1]
+        immediate = signs * D
+        size = jnp.linalg.norm(immediate, axis=2) * jnp.linalg.norm(z, axis=2)  # |nu * Mbar|
+
+        def step(state, now):
+            s, w, g = state
+            D, z, q, nu, row, size = now
+            s = (1 - ALPHA) * s + D * (s @ W)
+            r0 = jnp.sqrt((jnp.sqrt((w * w).sum((1, 2))) + SMALL) / (jnp.linalg.norm(s, axis=1) + SMALL))
+            r1 = jnp.sqrt((size + SMALL) / (n**0.5 + SMALL))
+            s = r0[:, None] * s + r1[:, None] * nu
+            w = w / r0[:, None, None] + (row / r1[:, None])[:, :, None] * z[:, None]
+            return (s, w, g + (q * s).sum(1) @ w.reshape(len(w), -1)), None
+
+        start = s, w, jnp.zeros_like(w[0].reshape(-1))
+        (s, w, g), _ = jax.lax.scan(step, start, (D, z, q, signs, immediate, size))
+        return [split(g.reshape(n, -1), n), out], (h[-1], (s, w))
+
+    # ------------------------------------------------------------------ tPC-RTRL of the LRU
+    def lru_tpc(params, u, y, _):
+        p, lam = params[0], TPC["step_size"]
+        zeta, gam, _ = lru_parts(p)
+        h0, traces = lru_zero(params, u)
+        n, C = len(zeta), jnp.concatenate([p["C_re"], -p["C_im"]], axis=1)  # states as [re, im]
+        CT, G, a, b = C.T, C @ C.T, zeta.real, zeta.imag
+        Bu = jax.lax.complex(u @ p["B_re"].T, u @ p["B_im"].T)
+        driven = jnp.concatenate([gam * Bu.real, gam * Bu.imag], axis=-1)
+
+        def step(s, now):
+            driven, y = now
+            re, im = s[:, :n], s[:, n:]
+            mu = jnp.concatenate([a * re - b * im, a * im + b * re], axis=-1) + driven
+            e, k = y - mu @ CT, jnp.zeros_like(y)  # eps = k C
+            for _ in range(TPC["inference_steps"]):
+                k = k - lam * (k - e + k @ G)
+            eps = k @ C
+            return mu + eps, (mu + eps, eps, k @ G - e)
+
+        start = jnp.zeros((u.shape[1], 2 * n), u.dtype)
+        _, (s, eps, dy) = jax.lax.scan(step, start, (driven, y - u @ p["D"].T))
+        h, q = jax.lax.complex(s[..., :n], s[..., n:]), jax.lax.complex(-eps[..., :n], eps[..., n:])
+        grads, _ = traced(p, h0, traces, h, Bu, u, q)
+        return [grads | lru_output_gradients(dy, h, u)], None
+
     # ------------------------------------------------------------------ as functions that wait
     def timed(function, zero=None):
         jitted = jax.jit(function)
 
-        def call(params, u, y, carry=None):
+        def call(params, u, y, carry=None, *signs):
             carry = zero(params, u) if zero and carry is None else carry
-            return jax.block_until_ready(jitted(params, u, y, carry))
+            return jax.block_until_ready(jitted(params, u, y, carry, *signs))
 
         return call
 
@@ -216,6 +326,8 @@ def jax_programs():
 
     hand = {("RTRL", "RNN"): timed(rnn_exact_hand, rnn_zero), ("BPTT", "RNN"): timed(rnn_bptt_hand)}
     hand |= {("RTRL", "LRU"): timed(lru_exact_hand, lru_zero), ("BPTT", "LRU"): timed(lru_bptt_hand)}
+    hand |= {("SnAp-1", "RNN"): timed(snap, trace_zero), ("RFLO", "RNN"): timed(rflo, trace_zero)}
+    hand |= {("UORO", "RNN"): timed(uoro, uoro_zero), ("tPC-RTRL", "LRU"): timed(lru_tpc)}
     auto = {("RTRL", "RNN"): timed(rnn_exact_auto, rnn_zero_auto), ("BPTT", "RNN"): derivative(rnn_loss)}
     auto |= {("BPTT", "LRU"): derivative(lru_loss)}
     return lambda tree: jax.tree.map(jnp.asarray, tree), {"jax hand": hand, "jax autodiff": auto}
@@ -327,6 +439,61 @@ def torch_programs():
         U, W, b, V, c = torch.autograd.grad(loss, leaves[:3] + leaves[4:])
         return [{"W": W, "U": U, "b": b}, {"W": V, "b": c}], None
 
+    # ------------------------------------------------------------------ approximations, of a leaky RNN
+    def leaky(params, h, u, y):
+        """States, D and regressors of all steps, credit, the readout's gradient."""
+        (p, readout), (T, B, m) = params, u.shape
+        a = torch.addmm(p["b"], u.reshape(T * B, m), p["U"].T).reshape(T, B, -1)
+        states, W = torch.empty(T + 1, *h.shape), p["W"].T.contiguous()
+        states[0] = h
+        for t in range(T):
+            a[t].addmm_(states[t], W).tanh_()
+            torch.lerp(states[t], a[t], ALPHA, out=states[t + 1])
+        q, out = readout_gradient(readout, states[1:], y)
+        z = torch.cat([states[:-1], u, torch.ones(T, B, 1)], dim=2)
+        return states[-1], ALPHA * (1 - a * a), z, q.reshape(T, B, -1), out
+
+    def trace_rule(keep_of):
+        """A trace of each row that ``keep`` (T, B, n) carries on, (n, B, n_z): the readout is a product for each unit."""
+
+        @torch.no_grad()
+        def rule(params, u, y, carry=None):
+            (n, m), B = params[0]["U"].shape, u.shape[1]
+            if carry is None:
+                carry = torch.zeros(B, n), torch.zeros(n, B, n + m + 1)
+            h, D, z, q, out = leaky(params, carry[0], u, y)
+            trace, g = carry[1].clone(), torch.zeros(n, 1, n + m + 1)
+            columns = lambda v: v.transpose(1, 2)[..., None].contiguous()  # noqa: E731  (T, n, B, 1)
+            keep, D, q = columns(keep_of(params[0], D)), columns(D), columns(q).transpose(2, 3)
+            for t in range(len(u)):
+                trace.mul_(keep[t]).addcmul_(D[t], z[t])
+                g.baddbmm_(q[t], trace)
+            return [split(g[:, 0], n), out], (h, trace)
+
+        return rule
+
+    snap = trace_rule(lambda p, D: 1 - ALPHA + D * torch.diag(p["W"]))
+    rflo = trace_rule(lambda p, D: torch.full_like(D, 1 - ALPHA))
+
+    @torch.no_grad()
+    def uoro(params, u, y, carry, signs):
+        (n, m), B = params[0]["U"].shape, u.shape[1]
+        if carry is None:
+            carry = torch.zeros(B, n), (torch.zeros(B, n), torch.zeros(B, n, n + m + 1))
+        h0, (s, w) = carry
+        h, D, z, q, out = leaky(params, h0, u, y)
+        w, g, W = w.clone(), torch.zeros(1, n * (n + m + 1)), params[0]["W"].T.contiguous()
+        rows = signs * D
+        size, norm = rows.norm(dim=2) * z.norm(dim=2), torch.linalg.vector_norm
+        for t in range(len(u)):
+            s = (1 - ALPHA) * s + D[t] * (s @ W)
+            r0 = ((norm(w, dim=(1, 2)) + SMALL) / (norm(s, dim=1) + SMALL)).sqrt()[:, None]
+            r1 = ((size[t] + SMALL) / (n**0.5 + SMALL)).sqrt()[:, None]
+            s = r0 * s + r1 * signs[t]
+            w.mul_(1 / r0[:, :, None]).addcmul_((rows[t] / r1)[:, :, None], z[t][:, None])
+            g.addmm_((q[t] * s).sum(1)[None], w.view(B, -1))
+        return [split(g.view(n, -1), n), out], (h, (s, w))
+
     # ------------------------------------------------------------------ LRU
     def lru_parts(p):
         zeta = torch.exp(torch.complex(-torch.exp(p["nu"]), torch.exp(p["th"])))
@@ -347,9 +514,11 @@ def torch_programs():
     def lru_credit(p, h, u, y):
         """q (T, B, n) (LRU.5) and the gradients of C and D."""
         dy = lru_output(p, h, u) - y
+        return torch.complex(dy @ p["C_re"], dy @ p["C_im"]), lru_output_gradients(dy, h, u)
+
+    def lru_output_gradients(dy, h, u):
         flat, h = dy.reshape(-1, dy.shape[-1]), h.reshape(-1, h.shape[-1])
-        own = {"C_re": flat.T @ h.real, "C_im": -flat.T @ h.imag, "D": flat.T @ u.reshape(len(flat), -1)}
-        return torch.complex(dy @ p["C_re"], dy @ p["C_im"]), own
+        return {"C_re": flat.T @ h.real, "C_im": -flat.T @ h.imag, "D": flat.T @ u.reshape(len(flat), -1)}
 
     def lru_gradients(p, c_zeta, c_gam, c_B):
         """From sums of q times trace to the parameters, (LRU.7), (LRU.8)."""
@@ -362,29 +531,58 @@ def torch_programs():
             "B_im": -gam[:, None] * c_B.imag,
         }
 
-    @torch.no_grad()
-    def lru_exact_hand(params, u, y, carry=None):
-        p, (T, B, m) = params[0], u.shape
-        zeta, _ = lru_parts(p)
+    def traced(p, carry, h, Bu, u, q):
+        """Gradients through the traces, and the traces at the end; ``h`` (T, B, n) the states handed on."""
+        (T, B, m), (zeta, _) = u.shape, lru_parts(p)
         n = len(zeta)
         if carry is None:
             v = torch.zeros(B, n, dtype=torch.complex64)
             carry = v, (v, v, torch.zeros(n, B, m, dtype=torch.complex64))
-        h0, (ez, eg, E) = carry
+        before, (ez, eg, E) = carry
         ez, eg, E = ez.clone(), eg.clone(), E.clone()
-        states, Bu = lru_forward(p, h0, u)
-        q, own = lru_credit(p, states[1:], u, y)
         c_z, c_g = torch.zeros_like(zeta), torch.zeros_like(zeta)
         c_B, columns = torch.zeros(n, 1, m, dtype=torch.complex64), zeta[:, None, None]
         rows = q.permute(0, 2, 1)[:, :, None].contiguous()  # (T, n, 1, B)
         for t in range(T):
-            ez.mul_(zeta).add_(states[t])
+            ez.mul_(zeta).add_(before)
             eg.mul_(zeta).add_(Bu[t])
             E.mul_(columns).add_(u[t])
             c_z += (q[t] * ez).sum(0)
             c_g += (q[t] * eg).sum(0)
             c_B.baddbmm_(rows[t], E)
-        return [lru_gradients(p, c_z, c_g, c_B[:, 0]) | own], (states[-1], (ez, eg, E))
+            before = h[t]
+        return lru_gradients(p, c_z, c_g, c_B[:, 0]), (h[-1], (ez, eg, E))
+
+    @torch.no_grad()
+    def lru_exact_hand(params, u, y, carry=None):
+        p = params[0]
+        h0 = torch.zeros(u.shape[1], len(p["nu"]), dtype=torch.complex64) if carry is None else carry[0]
+        states, Bu = lru_forward(p, h0, u)
+        q, own = lru_credit(p, states[1:], u, y)
+        grads, carry = traced(p, carry, states[1:], Bu, u, q)
+        return [grads | own], carry
+
+    @torch.no_grad()
+    def lru_tpc(params, u, y, carry=None):
+        p, (zeta, gam), lam = params[0], lru_parts(params[0]), TPC["step_size"]
+        C = torch.stack([p["C_re"], -p["C_im"]], dim=2).flatten(1)  # of states [re, im, re, im, ...]
+        CT, G = C.T.contiguous(), C @ C.T
+        Bu = torch.complex(u @ p["B_re"].T, u @ p["B_im"].T)
+        s, r, dy = gam * Bu, y - u @ p["D"].T, torch.empty_like(y)  # s makes room for the states, step by step
+        eps, before = torch.empty_like(s), torch.zeros_like(s[0])
+        for t in range(len(u)):
+            s[t].addcmul_(zeta, before)  # mu
+            pairs = torch.view_as_real(s[t]).flatten(1)
+            e = torch.addmm(r[t], pairs, CT, alpha=-1)
+            k = lam * e  # eps = k C
+            for _ in range(TPC["inference_steps"] - 1):
+                k = torch.addmm(k, k, G, beta=1 - lam, alpha=-lam).add_(e, alpha=lam)
+            torch.mm(k, C, out=torch.view_as_real(eps[t]).flatten(1))
+            torch.addmm(e, k, G, beta=-1, out=dy[t])
+            s[t] += eps[t]
+            before = s[t]
+        grads, _ = traced(p, None, s, Bu, u, (-eps.conj()).resolve_conj())
+        return [grads | lru_output_gradients(dy, s, u)], None
 
     @torch.no_grad()
     def lru_bptt_hand(params, u, y, carry=None):
@@ -416,5 +614,6 @@ def torch_programs():
 
     hand = {("RTRL", "RNN"): rnn_exact_hand, ("BPTT", "RNN"): rnn_bptt_hand}
     hand |= {("RTRL", "LRU"): lru_exact_hand, ("BPTT", "LRU"): lru_bptt_hand}
+    hand |= {("SnAp-1", "RNN"): snap, ("RFLO", "RNN"): rflo, ("UORO", "RNN"): uoro, ("tPC-RTRL", "LRU"): lru_tpc}
     auto = {("RTRL", "RNN"): rnn_exact_auto, ("BPTT", "RNN"): rnn_bptt_auto, ("BPTT", "LRU"): lru_bptt_auto}
     return put, {"torch hand": hand, "torch autograd": auto}
