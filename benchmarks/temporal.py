@@ -1,6 +1,6 @@
-"""BPTT and exact RTRL beside the same algorithms in JAX and PyTorch, in one run.
+"""BPTT, RTRL, its approximations and tPC-RTRL beside the same algorithms in JAX and PyTorch, in one run.
 
-    python -m benchmarks.temporal [--rounds 3] [--threads 1] [--lines RNN LRU] [--json FILE]
+    python -m benchmarks.temporal [--rounds 3] [--threads 1] [--lines RNN LRU SnAp-1 ...] [--json FILE]
 
 tanh RNN with n = 32, 64, 128 units, 8 inputs, a linear readout to 4 outputs, squared error at every step, batch 1 and
 32; LRU with n = 256, 64 inputs, 8 outputs, batch 32; float32. A call computes the parameter gradient of a batch of
@@ -10,6 +10,10 @@ times faster, but only once. Figures are microseconds **a step** (of the whole b
 a step of RTRL takes long, fewer: the steps are alike. "minipc" is the default, in blocks (hybrid), on 128 steps, so
 that one whole block is in it; "minipc exact" goes step by step. The first call of RTRL is that of two stretches.
 Differentiated automatically, RTRL is left out for 128 units on batch 32: one immediate Jacobian has 287 MB there.
+
+SnAp-1, RFLO and UORO: an RNN of 128 units with a leak (RFLO has no trace without), likewise in the midst of a stream;
+UORO's signs are the same in all programs, minipc draws them itself. tPC-RTRL: the LRU, its inferred state handed on,
+plain influence, 10 steps of inference, from the start of a sequence.
 
 Every program is a process of its own, they take turns, the fastest call counts. Printed besides: minipc's time over that
 of the fastest opponent, the step-by-step form as a share of the rate at which this NumPy multiplies the very same
@@ -23,11 +27,17 @@ from benchmarks import harness
 
 PROGRAMS = ("minipc", "minipc exact", "jax hand", "jax autodiff", "torch hand", "torch autograd")
 AUTOMATIC = ("jax autodiff", "torch autograd")
+BY_HAND = ("minipc", "jax hand", "torch hand")  # the only ones with approximations and tPC-RTRL
 SIZES, BATCHES, INPUTS, OUTPUTS = (32, 64, 128), (1, 32), 8, 4
 STEPS, BLOCK_STEPS = 100, 128
 SHORT = {(64, 32): 20, (128, 32): 4}  # (n, B): steps of RTRL, step by step
 LRU = {"n": 256, "inputs": 64, "outputs": 8, "batch": 32}
-STREAM = {"n": 64, "batch": 1, "chunk": 100, "steps": (100, 1_000, 100_000)}
+APPROXIMATIONS, UNITS = ("SnAp-1", "RFLO", "UORO"), 128
+LINES = ("RNN", "LRU", *APPROXIMATIONS, "tPC-RTRL")
+WHOLE = ("BPTT", "tPC-RTRL")  # they take a sequence as a whole
+SEED = 0  # of UORO's signs
+STREAM = {"n": 64, "batch": 1, "chunk": 100, "steps": {"RTRL": (100, 1_000, 100_000), "BPTT": (100, 10_000)}}
+STREAM["steps"] |= dict.fromkeys(APPROXIMATIONS, (1_000, 100_000))
 THEORY = {"BPTT": 2, "RTRL": 3, "RTRL exact": 4}  # exponents in n of long states, a step; n_z grows as n
 
 
@@ -44,13 +54,14 @@ def steps_of(rule, n, B):
 # ---------------------------------------------------------------------- in the process of one program
 
 
-def rnn(n, B, T):
+def rnn(n, B, T, alpha=1.0):
     """Network, parameters, inputs and targets, float32."""
     import numpy as np
 
     import minipc as pc
 
-    net, rng = pc.RecurrentNetwork([pc.RNN(INPUTS, n), pc.Dense(n, OUTPUTS)]), np.random.default_rng(0)
+    net = pc.RecurrentNetwork([pc.RNN(INPUTS, n, alpha=alpha), pc.Dense(n, OUTPUTS)])
+    rng = np.random.default_rng(0)
     u, y = (rng.standard_normal((T, B, k)).astype("float32") for k in (INPUTS, OUTPUTS))
     return net, net.init(0, "float32"), u, y
 
@@ -65,6 +76,13 @@ def lru(T):
     net = pc.RecurrentNetwork([pc.LRU(LRU["inputs"], LRU["n"], LRU["outputs"])])
     shapes = ((T, LRU["batch"], LRU[k]) for k in ("inputs", "outputs"))
     return net, net.init(0, "float32"), *(rng.standard_normal(s).astype("float32") for s in shapes)
+
+
+def leaky(n, B, T):
+    """That of the approximations."""
+    from benchmarks.temporal_opponents import ALPHA
+
+    return rnn(n, B, T, ALPHA)
 
 
 def minipc_calls(program, parts):
@@ -100,7 +118,50 @@ def minipc_calls(program, parts):
     if "LRU" in parts:
         for rule in ("BPTT", "RTRL"):
             add(f"LRU {rule}", rule, lru, STEPS)
+    if not exact:
+        calls |= (found := approximations(parts))
+        gradients |= {name: (lambda call=call: call()[0]) for name, call in found.items()}
+        if "tPC-RTRL" in parts:
+            calls["LRU tPC-RTRL"] = gradients["LRU tPC-RTRL"] = tpc_rtrl(*lru(STEPS))
     return calls, gradients
+
+
+def approximations(parts):
+    """Calls of minipc's by line, that give gradients and carry."""
+    from minipc import rtrl
+
+    def stretch(rule):
+        def find(net):
+            def call(params, u, y, carry):
+                g = rtrl.gradient(net, params, u, y, carry=carry, influence=influence_of(rule))
+                g.carry.influence.settle()
+                return g.grads, g.carry
+
+            return call
+
+        return find
+
+    return {
+        line(rule, UNITS, B): in_a_stream(stretch(rule), *leaky(UNITS, B, 2 * STEPS))
+        for rule in APPROXIMATIONS
+        for B in BATCHES
+        if rule in parts
+    }
+
+
+def influence_of(rule):
+    """What minipc calls it."""
+    import minipc as pc
+
+    return {"RTRL": "hybrid", "UORO": pc.UORO(SEED)}.get(rule, rule.lower())
+
+
+def tpc_rtrl(net, params, u, y):
+    """A call of tPC-RTRL."""
+    from benchmarks.temporal_opponents import TPC
+    from minipc import tpc
+
+    return lambda: tpc.gradient(net, params, u, y, influence="plain", carry="state", **TPC).grads
 
 
 def in_a_stream(function_of, net, params, u, y):
@@ -125,12 +186,14 @@ def opponents_calls(program, parts):
     def add(name, rule, cell, problem, T):
         if (rule, cell) not in functions:
             return
-        function, (_, *arrays) = functions[rule, cell], problem(T if rule == "BPTT" else 2 * T)
+        function, (_, *arrays) = functions[rule, cell], problem(T if rule in WHOLE else 2 * T)
         arrays = put(arrays)
-        if rule == "BPTT":
-            calls[name] = lambda: function(*arrays)
-        else:
-            calls[name] = in_a_stream(lambda _: function, None, *arrays)
+        if rule in WHOLE:
+            calls[name] = lambda: function(*arrays, None)
+            return
+        if rule == "UORO":
+            function = with_signs(function, put([signs(*arrays[1].shape[:2], UNITS)])[0])
+        calls[name] = in_a_stream(lambda _: function, None, *arrays)
 
     if "RNN" in parts:
         for rule in ("BPTT", "RTRL"):
@@ -142,7 +205,26 @@ def opponents_calls(program, parts):
     if "LRU" in parts:
         for rule in ("BPTT", "RTRL"):
             add(f"LRU {rule}", rule, "LRU", lru, STEPS)
+    for rule in APPROXIMATIONS:
+        for B in BATCHES if rule in parts else ():
+            add(line(rule, UNITS, B), rule, "RNN", lambda T, B=B: leaky(UNITS, B, T), STEPS)
+    if "tPC-RTRL" in parts:
+        add("LRU tPC-RTRL", "tPC-RTRL", "LRU", lru, STEPS)
     return calls, {name: (lambda call=call: call()[0]) for name, call in calls.items()}
+
+
+def signs(T, B, n):
+    """Those that minipc's UORO draws, in one array."""
+    import numpy as np
+
+    rng = np.random.default_rng(SEED)
+    return np.stack([rng.choice([-1.0, 1.0], (B, n)) for _ in range(T)]).astype("float32")
+
+
+def with_signs(function, nu):
+    """UORO of one stretch of two, which has its own half of the signs."""
+    T = len(nu) // 2
+    return lambda params, u, y, carry: function(params, u, y, carry, nu[:T] if carry is None else nu[T:])
 
 
 def gemm_times():
@@ -176,20 +258,20 @@ def work(program, threads, parts):
 
 
 def stream(rule, T):
-    """Resident memory, in MB, after a sequence of T steps; RTRL takes it in chunks, BPTT has to take the whole."""
+    """Resident memory, in MB, after a sequence of T steps, in chunks; BPTT has to take the whole."""
     import numpy as np
 
     from minipc import bptt, rtrl
 
-    net, params, _, _ = rnn(STREAM["n"], STREAM["batch"], 1)
+    net, params, _, _ = (leaky if rule in APPROXIMATIONS else rnn)(STREAM["n"], STREAM["batch"], 1)
     rng, carry = np.random.default_rng(0), None
-    chunk = STREAM["chunk"] if rule == "RTRL" else T
+    chunk = T if rule == "BPTT" else STREAM["chunk"]
     for _ in range(0, T, chunk):
         u, y = (rng.standard_normal((chunk, STREAM["batch"], k), dtype="float32") for k in (INPUTS, OUTPUTS))
-        if rule == "RTRL":
-            carry = rtrl.gradient(net, params, u, y, carry=carry).carry
-        else:
+        if rule == "BPTT":
             bptt.gradient(net, params, u, y)
+        else:
+            carry = rtrl.gradient(net, params, u, y, carry=carry, influence=influence_of(rule)).carry
     print(harness.resident_megabytes())
 
 
@@ -203,7 +285,7 @@ def per_step(best):
         found[program] = {}
         for name, value in times.items():
             T = STEPS
-            if "RTRL" in name and program == "minipc":
+            if " RTRL" in name and program == "minipc":
                 T = BLOCK_STEPS
             elif name.startswith("RNN"):
                 _, rule, n, B = name.split()
@@ -266,13 +348,16 @@ def exponents(us):
     return rows
 
 
-def memory(steps=None):
+def memory(lines):
     """Print and return the resident memory of streams."""
     import subprocess
     import sys
 
     rows = []
-    for rule, T in (*(("RTRL", T) for T in steps or STREAM["steps"]), ("BPTT", 100), ("BPTT", 10_000)):
+    rules = [rule for rule in APPROXIMATIONS if rule in lines]
+    if "RNN" in lines or "LRU" in lines:
+        rules = ["RTRL", "BPTT", *rules]
+    for rule, T in [(rule, T) for rule in rules for T in STREAM["steps"][rule]]:
         command = [sys.executable, "-m", "benchmarks.temporal", "--stream", rule, str(T)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         rows.append({"stream": rule, "steps": T, "resident": float(done.stdout)})
@@ -287,7 +372,7 @@ def main(arguments=None):
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
-    parser.add_argument("--lines", nargs="+", choices=("RNN", "LRU"), default=["RNN", "LRU"])
+    parser.add_argument("--lines", nargs="+", choices=LINES, default=LINES)
     parser.add_argument("--json", metavar="FILE", help="also write every number to this file")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     parser.add_argument("--stream", nargs=2, help=argparse.SUPPRESS)
@@ -299,10 +384,11 @@ def main(arguments=None):
         stream(options.stream[0], int(options.stream[1]))
         return
     rows = []
+    programs = PROGRAMS if {"RNN", "LRU"} & set(options.lines) else BY_HAND
     for threads in options.threads:
-        measured = harness.measure("temporal", PROGRAMS, threads, options.rounds, "--lines", *options.lines)
+        measured = harness.measure("temporal", programs, threads, options.rounds, "--lines", *options.lines)
         rows += table(threads, *measured)
-    rows += memory()
+    rows += memory(options.lines)
     if options.json:
         from minipc.files import write_json
 

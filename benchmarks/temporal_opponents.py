@@ -568,7 +568,11 @@ def torch_programs():
         C = torch.stack([p["C_re"], -p["C_im"]], dim=2).flatten(1)  # of states [re, im, re, im, ...]
         CT, G = C.T.contiguous(), C @ C.T
         Bu = torch.complex(u @ p["B_re"].T, u @ p["B_im"].T)
-        s, r, dy = gam * Bu, y - u @ p["D"].T, torch.empty_like(y)  # s makes room for the states, step by step
+        s, r, dy = (
+            gam * Bu,
+            y - u @ p["D"].T,
+            torch.empty_like(y),
+        )  # s makes room for the states, step by step
         eps, before = torch.empty_like(s), torch.zeros_like(s[0])
         for t in range(len(u)):
             s[t].addcmul_(zeta, before)  # mu
@@ -614,6 +618,11 @@ def torch_programs():
 
     hand = {("RTRL", "RNN"): rnn_exact_hand, ("BPTT", "RNN"): rnn_bptt_hand}
     hand |= {("RTRL", "LRU"): lru_exact_hand, ("BPTT", "LRU"): lru_bptt_hand}
-    hand |= {("SnAp-1", "RNN"): snap, ("RFLO", "RNN"): rflo, ("UORO", "RNN"): uoro, ("tPC-RTRL", "LRU"): lru_tpc}
+    hand |= {
+        ("SnAp-1", "RNN"): snap,
+        ("RFLO", "RNN"): rflo,
+        ("UORO", "RNN"): uoro,
+        ("tPC-RTRL", "LRU"): lru_tpc,
+    }
     auto = {("RTRL", "RNN"): rnn_exact_auto, ("BPTT", "RNN"): rnn_bptt_auto, ("BPTT", "LRU"): lru_bptt_auto}
     return put, {"torch hand": hand, "torch autograd": auto}
