@@ -357,7 +357,7 @@ def memory(lines):
     rules = [rule for rule in APPROXIMATIONS if rule in lines]
     if "RNN" in lines or "LRU" in lines:
         rules = ["RTRL", "BPTT", *rules]
-    for rule, T in [(rule, T) for rule in rules for T in STREAM["steps"][rule]]:
+    for rule, T in ((name, T) for name in rules for T in STREAM["steps"][name]):
         command = [sys.executable, "-m", "benchmarks.temporal", "--stream", rule, str(T)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         rows.append({"stream": rule, "steps": T, "resident": float(done.stdout)})
