@@ -217,8 +217,10 @@ def signs(T, B, n):
     """Those that minipc's UORO draws, in one array."""
     import numpy as np
 
-    rng = np.random.default_rng(SEED)
-    return np.stack([rng.choice([-1.0, 1.0], (B, n)) for _ in range(T)]).astype("float32")
+    from minipc.approximations import Signs
+
+    draw = Signs(SEED)
+    return np.stack([draw(B, n) for _ in range(T)]).astype("float32")
 
 
 def with_signs(function, nu):

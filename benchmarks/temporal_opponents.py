@@ -19,7 +19,7 @@ inference goes on in as many numbers as there are outputs: in JAX half the time 
 
 ALPHA = 0.5  # leak of the RNN of the approximations
 TPC = {"inference_steps": 10, "step_size": 0.1}
-SMALL = 1e-7  # PLACEHOLDER
+TINY = 1e-30  # in the ratios of norms of UORO, as in minipc
 
 
 def jax_programs():
@@ -275,8 +275,8 @@ def jax_programs():
             s, w, g = state
             D, z, q, nu, row, size = now
             s = (1 - ALPHA) * s + D * (s @ W)
-            r0 = jnp.sqrt((jnp.sqrt((w * w).sum((1, 2))) + SMALL) / (jnp.linalg.norm(s, axis=1) + SMALL))
-            r1 = jnp.sqrt((size + SMALL) / (n**0.5 + SMALL))
+            r0 = jnp.sqrt((jnp.sqrt((w * w).sum((1, 2))) + TINY) / (jnp.linalg.norm(s, axis=1) + TINY))
+            r1 = jnp.sqrt((size + TINY) / (n**0.5 + TINY))
             s = r0[:, None] * s + r1[:, None] * nu
             w = w / r0[:, None, None] + (row / r1[:, None])[:, :, None] * z[:, None]
             return (s, w, g + (q * s).sum(1) @ w.reshape(len(w), -1)), None
@@ -487,8 +487,8 @@ def torch_programs():
         size, norm = rows.norm(dim=2) * z.norm(dim=2), torch.linalg.vector_norm
         for t in range(len(u)):
             s = (1 - ALPHA) * s + D[t] * (s @ W)
-            r0 = ((norm(w, dim=(1, 2)) + SMALL) / (norm(s, dim=1) + SMALL)).sqrt()[:, None]
-            r1 = ((size[t] + SMALL) / (n**0.5 + SMALL)).sqrt()[:, None]
+            r0 = ((norm(w, dim=(1, 2)) + TINY) / (norm(s, dim=1) + TINY)).sqrt()[:, None]
+            r1 = ((size[t] + TINY) / (n**0.5 + TINY)).sqrt()[:, None]
             s = r0 * s + r1 * signs[t]
             w.mul_(1 / r0[:, :, None]).addcmul_((rows[t] / r1)[:, :, None], z[t][:, None])
             g.addmm_((q[t] * s).sum(1)[None], w.view(B, -1))
