@@ -542,25 +542,30 @@ class RNN(GatedCell):
         return self.form == "post" and self.alpha == 1
 
     def scan(self, p, h, u, reset=None, start=None):
-        """As :meth:`GatedCell.scan`; a plain cell without resets in buffers."""
-        if reset is not None or not self._plain:
+        """As :meth:`GatedCell.scan`; in the post form without resets in buffers."""
+        if reset is not None or self.form == "pre":
             return super().scan(p, h, u, reset, start)
-        xp, phi = array_module(u), ACTIVATIONS[self.activation].phi
+        xp, phi, alpha = array_module(u), ACTIVATIONS[self.activation].phi, float(self.alpha)
         dtype = xp.result_type(u, h, p["W"])
         a = xp.ascontiguousarray(u @ p["U"].T + p["b"], dtype)
         states = xp.empty((len(u) + 1, *h.shape), dtype)
         states[0] = h
+        r = states[1:] if alpha == 1 else xp.empty_like(a)
         W = xp.ascontiguousarray(p["W"].T)  # products read along its rows
-        lines, sums = _lines(states), _lines(a)
+        lines, sums, values = _lines(states), _lines(a), _lines(r)
         recurrent = xp.empty_like(lines[0])
-        for a_t, before, after in zip(sums, lines, lines[1:], strict=False):
+        for a_t, before, after, r_t in zip(sums, lines, lines[1:], values, strict=False):
             before.dot(W, recurrent)
             xp.add(a_t, recurrent, a_t)
             if self.activation == "tanh":
-                xp.tanh(a_t, after)
+                xp.tanh(a_t, r_t)
             else:
-                after[...] = phi(a_t)  # (RNN.1)
-        return states[1:], Tape(u, states[:-1], states[1:], (a, states[1:]), None)
+                r_t[...] = phi(a_t)  # (RNN.1)
+            if alpha != 1:
+                xp.multiply(before, 1 - alpha, after)
+                xp.multiply(r_t, alpha, recurrent)
+                xp.add(after, recurrent, after)  # (RNN.1)
+        return states[1:], Tape(u, states[:-1], states[1:], (a, r), None)
 
     def sweep(self, p, tape, v_out, v_end, rows=False):
         """As :meth:`GatedCell.sweep`; a plain cell without resets in buffers."""
