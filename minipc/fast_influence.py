@@ -95,12 +95,7 @@ def _traced(method, cell, p, own, local, pattern, q):
         carry.back(0, v[0], start)
         new = xp.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
         new = new + (start.transpose(2, 0, 1).reshape(n, 1, -1) @ _by_unit(trace))[:, 0]  # (HYB.1)
-    after = xp.zeros((T, B, S, S, n), E.dtype)  # what is left at the end of what each step brings in
-    after[-1, :, range(S), range(S)] = 1
-    for t in range(T - 1, 0, -1):
-        carry.later(t, after[t], after[t - 1])
-    through = xp.zeros_like(after[0])
-    carry.later(0, after[0], through)
+    through, after = carry.products(xp, E)
     at, end = 0, _through(xp, through, trace)
     for group in local.groups:
         left = after[:, :, :, 0, None] * group.E if S == 1 else (after[..., None, :] * group.E[:, :, None]).sum(axis=3)
@@ -119,17 +114,19 @@ class _Scalars:
     def __init__(self, k):
         self.k = k if is_number(k) else k[..., 0, 0][:, :, None]  # (T, B, 1, n)
 
-    def at(self, t):
-        """k of a step, ``(B, 1, n)``."""
-        return self.k if is_number(self.k) else self.k[t]
-
     def back(self, t, v, before):
         """``before (B, 1, n)`` plus k v, in place."""
-        before += self.at(t) * v
+        before += (self.k if is_number(self.k) else self.k[t]) * v
 
-    def later(self, t, after, before):
-        """after k, written to ``before (B, 1, 1, n)``."""
-        array_module(after).multiply(after[:, 0], self.at(t), out=before[:, 0])
+    def products(self, xp, like):
+        """k of all steps multiplied, ``(B, 1, 1, n)``; and after each step the k of those behind it, ``(T, B, 1, 1, n)``."""
+        T, B, n = len(like), like.shape[1], like.shape[-1]
+        k = xp.full((T, 1, 1, 1), self.k, like.dtype) if is_number(self.k) else self.k
+        after = xp.ones((T + 1, *k.shape[1:]), like.dtype)
+        for k_t, before, later in zip(k[::-1], after[-2::-1], after[::-1], strict=False):
+            xp.multiply(k_t, later, out=before)
+        after = xp.broadcast_to(after[:, :, None], (T + 1, B, 1, 1, n))
+        return after[0], after[1:]
 
 
 class _Matrices:
@@ -142,9 +139,17 @@ class _Matrices:
         """``before (B, S, n)`` plus k^T v, in place."""
         before += (self.k[t] * v[:, :, None]).sum(axis=1)
 
-    def later(self, t, after, before):
-        """after k, written to ``before (B, S, S, n)``."""
-        before[...] = (after[:, :, :, None] * self.k[t][:, None]).sum(axis=2)
+    def products(self, xp, like):
+        """k of all steps multiplied, ``(B, S, S, n)``; and after each step the k of those behind it."""
+        after = xp.zeros_like(self.k)
+        for s in range(after.shape[2]):
+            after[-1, :, s, s] = 1
+        for t in range(len(after) - 1, 0, -1):
+            after[t - 1] = self._times(after[t], t)
+        return self._times(after[0], 0), after
+
+    def _times(self, after, t):
+        return (after[:, :, :, None] * self.k[t][:, None]).sum(axis=2)
 
 
 def _contracted(xp, v, E):
@@ -198,7 +203,7 @@ def _uoro(cell, p, own, local, q, nu):
     signs = nu.reshape(T, B, cell.parts, 1, cell.n)
     rows = [(signs * g.E).sum(axis=2) if cell.parts > 1 else signs[:, :, 0] * g.E[:, :, 0] for g in local.groups]
     lanes = lambda a: a.reshape(T, B, -1).transpose(1, 0, 2)  # noqa: E731  (B, T, ...)
-    inner, past, at = 0, 0, 0  # <X_s, X_t> (B, T, T), and <w, X_t> (B, T) with the w that was there
+    inner, past, at = 0, 0, 0  # <X_t, X_s> (B, T, T), and <X_t, w> (B, T) with the w that was there
     for e, group in zip(rows, local.groups, strict=True):
         e_b, z_b = lanes(e), lanes(group.z)
         inner = inner + (e_b @ e_b.transpose(0, 2, 1)) * (z_b @ z_b.transpose(0, 2, 1))
@@ -206,33 +211,35 @@ def _uoro(cell, p, own, local, q, nu):
         before = w[:, :, at : at + gates * width].reshape(B, cell.n, gates, width).transpose(0, 2, 1, 3)
         past = past + ((e_b @ before.reshape(B, gates * cell.n, width)) * z_b).sum(axis=2)
         at += gates * width
-    inner, past = inner.transpose(1, 0, 2), past.T  # (T, B, T), (T, B)
-    sizes = xp.stack([inner[t, :, t] for t in range(T)]) ** 0.5  # |nu^T Mbar|
-    r1 = ((sizes + TINY) / (float(N) ** 0.5 + TINY)) ** 0.5  # (UORO.3)
-    factors, kept = xp.zeros((B, T), dtype), xp.ones(B, dtype)  # of every term, and of the w that was there
-    square, r0, states = (w * w).reshape(B, -1).sum(axis=1), [], []
-    step = _Product(cell, p, local)
+    inner = xp.concatenate([past[:, :, None], inner], axis=2).transpose(1, 0, 2)  # (T, B, 1 + T): w comes first
+    size = xp.stack([inner[t, :, t + 1] for t in range(T)]) ** 0.5  # |nu^T Mbar|
+    r1 = ((size + TINY) / (float(N) ** 0.5 + TINY)) ** 0.5  # (UORO.3)
+    twice, own_square, noise = 2 / r1, (size / r1) ** 2, r1[:, :, None] * nu
+    factors = xp.zeros((B, 1 + T), dtype)  # of w, and of every term
+    factors[:, 0], factors[:, 1:] = 1, (1 / r1).T
+    square, shrunk, states = (w * w).reshape(B, -1).sum(axis=1), [], []
+    times, sum_of_squares = _product(cell, p, local), "bn,bn->b"
     for t in range(T):
-        s = step.times(t, s)
-        r = ((square**0.5 + TINY) / (xp.einsum("bn,bn->b", s, s) ** 0.5 + TINY)) ** 0.5  # (UORO.3)
-        s = r[:, None] * s + r1[t][:, None] * nu[t]  # (UORO.2)
-        along = kept * past[t]
-        if t:
-            along = along + xp.einsum("bt,bt->b", factors[:, :t], inner[t, :, :t])
-        square = square / (r * r) + (2 / (r * r1[t])) * along + (sizes[t] / r1[t]) ** 2
-        factors[:, :t] /= r[:, None]
-        kept = kept / r
-        factors[:, t] = 1 / r1[t]
-        r0.append(r)
+        s = times(t, s)
+        inverse = (xp.einsum(sum_of_squares, s, s) ** 0.5 + TINY) / (square**0.5 + TINY)
+        r = inverse**0.5  # 1 / r_0 (UORO.3)
+        s /= r[:, None]
+        s += noise[t]  # (UORO.2)
+        F = factors[:, : t + 1]
+        along = xp.einsum(sum_of_squares, F, inner[t, :, : t + 1])
+        square = inverse * square + r * twice[t] * along + own_square[t]  # |w|^2
+        F *= r[:, None]
+        shrunk.append(r)
         states.append(s)
+    kept, factors = factors[:, 0], factors[:, 1:]
     new = None
     weight = xp.zeros((T, B), dtype)  # of each step's term in the sum of all readouts
     if q is not None:
         c = (q * xp.stack(states)).sum(axis=2)  # q . s
         weight[-1] = c[-1]
         for t in range(T - 1, 0, -1):
-            weight[t - 1] = c[t - 1] + weight[t] / r0[t]
-        new = ((weight[0] / r0[0]) @ w.reshape(B, -1)).reshape(w.shape[1:])
+            weight[t - 1] = c[t - 1] + weight[t] * shrunk[t]
+        new = ((weight[0] * shrunk[0]) @ w.reshape(B, -1)).reshape(w.shape[1:])
     end, at = kept[:, None, None] * w, 0
     for e, group in zip(rows, local.groups, strict=True):
         z, gates = group.z, e.shape[2]
@@ -246,22 +253,19 @@ def _uoro(cell, p, own, local, q, nu):
     return new, {"s": s, "w": end}
 
 
-class _Product:
-    """J s of every step of a stretch, Eq. (RNN.4)."""
+def _product(cell, p, local):
+    """J s of a step as a function of its number and s, Eq. (RNN.4)."""
+    if cell.parts > 1 or cell.gates > 1:
+        return lambda t, s: Step(cell, p, local, t, None, None).jacobian_times(s)
+    W, D, slope, d = p["W"].T, local.groups[0].E[:, :, 0, 0], local.slope, local.direct[0]
 
-    def __init__(self, cell, p, local):
-        self.cell, self.local = cell, local
-        self.W = array_module(p["W"]).ascontiguousarray(p["W"].T)
-        self.E, self.p = local.groups[0].E, p
+    def times(t, s):
+        new = D[t] * ((s if slope is None else slope[t] * s) @ W)
+        if d is not None:
+            new += (d if is_number(d) else d[t, :, 0]) * s
+        return new
 
-    def times(self, t, s):
-        """``(B, N) -> (B, N)``."""
-        cell, local = self.cell, self.local
-        if cell.parts > 1 or cell.gates > 1:
-            return Step(cell, self.p, local, t, None, None).jacobian_times(s)
-        seen = s if local.slope is None else local.slope[t] * s
-        new, d = self.E[t, :, 0, 0] * (seen @ self.W), local.direct[0]
-        return new if d is None else new + (d if is_number(d) else d[t, :, 0]) * s
+    return times
 
 
 def _by_row(g, gates):
