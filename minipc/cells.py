@@ -248,10 +248,11 @@ class GatedCell(Cell):
         p |= {"W": np.concatenate(W), "U": np.concatenate(U)}
         return {name: value.astype(dtype) for name, value in p.items()}
 
-    def scan(self, p, h, u, reset=None, start=None):
+    def scan(self, p, h, u, reset=None, start=None, follow=None):
         """Run T steps from ``h (B, N)`` on ``u (T, B, m)``: states ``(T, B, N)`` and a tape.
 
-        Lanes with ``reset[t]`` begin step t in ``start (B, N)``. Cost O(T B gates n (n + m)).
+        Lanes with ``reset[t]`` begin step t in ``start (B, N)``. ``follow(t, h_t)``, if given, is the state that the next
+        step begins in, in the place of h_t. Cost O(T B gates n (n + m)).
         """
         xp = array_module(u)
         a_u = u @ p["U"].T + p["b"]  # of all steps at once
@@ -263,6 +264,7 @@ class GatedCell(Cell):
             h, k = self._advance(p, h, a_u[t])
             after.append(h)
             kept.append(k)
+            h = h if follow is None else follow(t, h)
         stacked = tuple(xp.stack(values) for values in zip(*kept, strict=True))
         after = xp.stack(after)
         return after, Tape(u, xp.stack(before), after, stacked, reset)
@@ -541,10 +543,10 @@ class RNN(GatedCell):
         """Neither a leak nor the pre form: the cell for which the loops below are written."""
         return self.form == "post" and self.alpha == 1
 
-    def scan(self, p, h, u, reset=None, start=None):
+    def scan(self, p, h, u, reset=None, start=None, follow=None):
         """As :meth:`GatedCell.scan`; in the post form without resets in buffers."""
-        if reset is not None or self.form == "pre":
-            return super().scan(p, h, u, reset, start)
+        if reset is not None or follow is not None or self.form == "pre":
+            return super().scan(p, h, u, reset, start, follow)
         xp, phi, alpha = array_module(u), ACTIVATIONS[self.activation].phi, float(self.alpha)
         dtype = xp.result_type(u, h, p["W"])
         a = xp.ascontiguousarray(u @ p["U"].T + p["b"], dtype)

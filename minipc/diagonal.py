@@ -336,7 +336,7 @@ class ELSTM(DiagonalCell):
             p[f"w{g}"] = rng.standard_normal(self.n)
         return {name: value.astype(dtype) for name, value in p.items()}
 
-    def scan(self, p, h, u, reset=None, start=None):
+    def scan(self, p, h, u, reset=None, start=None, follow=None):
         """Run T steps from ``h (B, n)`` on ``u (T, B, m)``: states ``(T, B, n)`` and a tape."""
         xp = array_module(u)
         a_z, a_f = u @ p["Wz"].T + p["bz"], u @ p["Wf"].T + p["bf"]
@@ -349,6 +349,7 @@ class ELSTM(DiagonalCell):
             c = f * c + (1 - f) * z  # (ELSTM.1)
             after.append(c)
             kept.append((z, f))
+            c = c if follow is None else follow(t, c)
         z, f = (xp.stack(values) for values in zip(*kept, strict=True))
         after = xp.stack(after)
         return after, Tape(u, xp.stack(before), after, (z, f), reset)
@@ -475,7 +476,7 @@ class LRU(DiagonalCell):
         """Gradients of the learned initial state from the credit q that arrives there."""
         return {"h0_re": v.real, "h0_im": -v.imag}  # (LRU.5)
 
-    def scan(self, p, h, u, reset=None, start=None):
+    def scan(self, p, h, u, reset=None, start=None, follow=None):
         """Run T steps from ``h (B, n)`` complex on ``u (T, B, m)``: states ``(T, B, n)`` and a tape."""
         xp, (zeta, gam) = array_module(u), self.eigenvalues(p)
         Bu = complexes(u @ interleaved(p["B_re"], p["B_im"], axis=0).T)  # (T, B, n)
@@ -485,13 +486,17 @@ class LRU(DiagonalCell):
         states[0] = h
         xp.multiply(gam, Bu, out=states[1:])
         before, carried = states[:-1], xp.empty_like(states[0])
-        if reset is not None:  # where they are not the same
+        if reset is not None or follow is not None:  # where they are not the same
             before = states[:-1].copy()
         for t in range(len(u)):
+            if follow is not None and t:
+                before[t] = follow(t - 1, states[t])
             if reset is not None:
-                before[t] = xp.where(reset[t][:, None], start, states[t])
+                before[t] = xp.where(reset[t][:, None], start, before[t] if follow is not None else states[t])
             xp.multiply(zeta, before[t], out=carried)
             states[t + 1] += carried  # (LRU.2)
+        if follow is not None:
+            follow(len(u) - 1, states[len(u)])
         after = states[1:]
         return after, Tape(u, before, after, (Bu,), reset)
 
@@ -695,7 +700,7 @@ class RTU(DiagonalCell):
         r, omega = xp.exp(-xp.exp(p["nu"])), xp.exp(p["th"])
         return r * xp.cos(omega), r * xp.sin(omega), xp.sqrt(1 - r * r), r, omega  # (RTU.1)
 
-    def scan(self, p, h, u, reset=None, start=None):
+    def scan(self, p, h, u, reset=None, start=None, follow=None):
         """Run T steps from ``h (B, 2n)`` on ``u (T, B, m)``: states ``(T, B, 2n)`` and a tape."""
         xp, n, (g, q, gam, _, _) = array_module(u), self.n, self.rotation(p)
         phi = ACTIVATIONS[self.activation].phi
@@ -710,6 +715,7 @@ class RTU(DiagonalCell):
             h = phi(a)  # (RTU.2)
             after.append(h)
             kept.append(a)
+            h = h if follow is None else follow(t, h)
         after = xp.stack(after)
         return after, Tape(u, xp.stack(before), after, (x, xp.stack(kept)), reset)
 

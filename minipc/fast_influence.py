@@ -14,7 +14,7 @@ passes over a trace at every step:
   (e_s . e_t)(z_s . z_t), and all readouts together are one product again.
 """
 
-from .approximations import TINY, KeRNL, RFLO, SnAp, Step, UORO
+from .approximations import RFLO, TINY, UORO, KeRNL, SnAp, Step
 from .arguments import is_number
 from .backend import array_module, as_backend
 from .cells import GatedCell
@@ -33,7 +33,11 @@ def applies(M, q) -> bool:
     return all(
         not isinstance(M.net.blocks[l], GatedCell) or all(a.dtype.kind == "f" for a in M.own[l].values())
         for l in M.net.cells
-    ) and all(v.dtype.kind == "f" or not isinstance(M.net.blocks[l], GatedCell) for l, v in enumerate(q) if v is not None)
+    ) and all(
+        v.dtype.kind == "f" or not isinstance(M.net.blocks[l], GatedCell)
+        for l, v in enumerate(q)
+        if v is not None
+    )
 
 
 def advance(M, params, stretch, q, total=None):
@@ -98,7 +102,11 @@ def _traced(method, cell, p, own, local, pattern, q):
     through, after = carry.products(xp, E)
     at, end = 0, _through(xp, through, trace)
     for group in local.groups:
-        left = after[:, :, :, 0, None] * group.E if S == 1 else (after[..., None, :] * group.E[:, :, None]).sum(axis=3)
+        left = (
+            after[:, :, :, 0, None] * group.E
+            if S == 1
+            else (after[..., None, :] * group.E[:, :, None]).sum(axis=3)
+        )
         left = left.reshape(T, B, -1).transpose(1, 2, 0)  # (B, S gates n, T)
         rows = left @ group.z.transpose(1, 0, 2)  # (HYB.2)
         rows = rows.reshape(B, S, -1, n, rows.shape[-1])
@@ -174,7 +182,9 @@ def _lanes_of(local):
     flat = lambda a: flat_time(a)[None]  # noqa: E731
     groups = tuple(type(g)(g.names, flat(g.E), ()) for g in local.groups)
     direct = tuple(d if d is None or is_number(d) else flat(d) for d in local.direct)
-    return local._replace(groups=groups, direct=direct, slope=None if local.slope is None else flat(local.slope))
+    return local._replace(
+        groups=groups, direct=direct, slope=None if local.slope is None else flat(local.slope)
+    )
 
 
 # ---------------------------------------------------------------------- UORO
@@ -201,7 +211,9 @@ def _uoro(cell, p, own, local, q, nu):
     (T, B, N), dtype = nu.shape, s.dtype
     nu = nu.astype(dtype, copy=False)
     signs = nu.reshape(T, B, cell.parts, 1, cell.n)
-    rows = [(signs * g.E).sum(axis=2) if cell.parts > 1 else signs[:, :, 0] * g.E[:, :, 0] for g in local.groups]
+    rows = [
+        (signs * g.E).sum(axis=2) if cell.parts > 1 else signs[:, :, 0] * g.E[:, :, 0] for g in local.groups
+    ]
     lanes = lambda a: a.reshape(T, B, -1).transpose(1, 0, 2)  # noqa: E731  (B, T, ...)
     inner, past, at = 0, 0, 0  # <X_t, X_s> (B, T, T), and <X_t, w> (B, T) with the w that was there
     for e, group in zip(rows, local.groups, strict=True):
@@ -211,7 +223,9 @@ def _uoro(cell, p, own, local, q, nu):
         before = w[:, :, at : at + gates * width].reshape(B, cell.n, gates, width).transpose(0, 2, 1, 3)
         past = past + ((e_b @ before.reshape(B, gates * cell.n, width)) * z_b).sum(axis=2)
         at += gates * width
-    inner = xp.concatenate([past[:, :, None], inner], axis=2).transpose(1, 0, 2)  # (T, B, 1 + T): w comes first
+    inner = xp.concatenate([past[:, :, None], inner], axis=2).transpose(
+        1, 0, 2
+    )  # (T, B, 1 + T): w comes first
     size = xp.stack([inner[t, :, t + 1] for t in range(T)]) ** 0.5  # |nu^T Mbar|
     r1 = ((size + TINY) / (float(N) ** 0.5 + TINY)) ** 0.5  # (UORO.3)
     twice, own_square, noise = 2 / r1, (size / r1) ** 2, r1[:, :, None] * nu

@@ -182,18 +182,53 @@ class Timestep:
 
         A step costs o^2 for each lane in the place of 2 o N.
         """
-        net, theta, start = self.net, self.params, total_energy(self.net, now, y)
-        k, yhat, w = self.Pi[1] if self.Pi[1] is not None else 1.0, now.yhat, 0 * now.yhat
-        xi = now.xi[-1]
+        s = mu + self._rows(now.yhat, y, self.net.loss) @ self.matrix
+        return self._at(s, mu, y, now, first, loss)
+
+    def _rows(self, yhat, y, loss):
+        """w (B, o) after all steps of (tPC.11), from the output at the prediction."""
+        k, w, lam = 1.0 if self.Pi[1] is None else self.Pi[1], 0 * yhat, self.step_size
         for step in range(self.steps):
-            w = w - self.step_size * (k * w - xi)  # (tPC.11)
-            if step < self.steps - 1:
-                xi = weigh(self.Pi[-1], net.loss.error(yhat + w @ self.gram, y))
-        s = [mu, mu + w @ self.matrix]
-        now = spc._errors(net, theta, s, y, self.Pi, first)
+            xi = weigh(self.Pi[-1], loss.error(yhat + w @ self.gram if step else yhat, y))
+            w = (1 - lam * k) * w + lam * xi  # (tPC.11)
+        return w
+
+    def _at(self, s, mu, y, now, first, loss):
+        """Errors and energies at a state ``s`` above the prediction; ``now``, ``first`` and ``loss`` at the start."""
+        net, theta, start = self.net, self.params, total_energy(self.net, now, y)
+        now = spc._errors(net, theta, [mu, s], y, self.Pi, first)
         energy = total_energy(net, now, y)
         residual = norm_squared(spc._activity_gradient(net, theta, now), energy) ** 0.5
-        return Inferred(s[1], now, loss, start, energy, residual)
+        return Inferred(s, now, loss, start, energy, residual)
+
+    def follower(self, y, u, weight=None):
+        """Inference alone, for all steps of a stretch: ``land(t, mu) -> s``, both (B, N) as the cell has them.
+
+        Where (tPC.11) holds; else None. :meth:`look` finds the errors, of all steps at once. Arguments (T, B, ...) as in
+        :meth:`infer`.
+        """
+        if self.gram is None:
+            return None
+        block, p = self.net.blocks[1], self.params[1]
+        other = u @ p["D"].T if self.complex else p["b"][None, None] if block.bias else 0 * y[:1, :1]
+        V, VT = self.matrix, array_module(y).ascontiguousarray(self.matrix.T)
+
+        def land(t, mu):
+            loss = self.loss if weight is None else _weighted(self.loss, weight[t])
+            mu = self.real(mu)
+            yhat = mu @ VT + other[t if self.complex else 0]
+            return self.as_state(mu + self._rows(yhat, y[t], loss) @ V)
+
+        return land
+
+    def look(self, s, mu, y, u, weight=None) -> Inferred:
+        """What :meth:`infer` gives, of states that :meth:`follower` has inferred; all lanes at once."""
+        net, s, mu = self.net, self.real(s), self.real(mu)
+        net.loss = self.loss if weight is None else _weighted(self.loss, weight)
+        if self.complex:
+            net.blocks[1].see(u)
+        _, now, first = spc._feedforward(net, self.params, mu, y, self.Pi)
+        return self._at(s, mu, y, now, first, net.loss.value(now.yhat, y))
 
     def _fixed(self, mu, y, Pi, now, loss):
         """(TPR.10): predictions and Jacobians stay those of the forward pass; the equilibrium is known."""
