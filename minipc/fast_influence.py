@@ -14,6 +14,8 @@ passes over a trace at every step:
   (e_s . e_t)(z_s . z_t), and all readouts together are one product again.
 """
 
+import numpy as np  # host only: signs are drawn there
+
 from .approximations import RFLO, TINY, UORO, KeRNL, SnAp, Step
 from .arguments import is_number
 from .backend import array_module, as_backend
@@ -100,7 +102,7 @@ def _traced(method, cell, p, own, local, pattern, q):
         new = xp.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
         new = new + (start.transpose(2, 0, 1).reshape(n, 1, -1) @ _by_unit(trace))[:, 0]  # (HYB.1)
     through, after = carry.products(xp, E)
-    at, end = 0, _through(xp, through, trace)
+    at, end = 0, _through(through, trace)
     for group in local.groups:
         left = (
             after[:, :, :, 0, None] * group.E
@@ -165,10 +167,11 @@ def _contracted(xp, v, E):
     return v * E[:, :, 0] if E.shape[2] == 1 else (v[:, :, :, None] * E).sum(axis=2)
 
 
-def _through(xp, through, trace):
-    """``(B, S, S, n)`` times a trace ``(B, n, S, columns)``."""
+def _through(through, trace):
+    """``(B, S, S, n)`` times a trace ``(B, n, S, columns)``; of single numbers in place."""
     if through.shape[1] == 1:
-        return through[:, 0, 0, :, None, None] * trace
+        trace *= through[:, 0, 0, :, None, None]
+        return trace
     return through.transpose(0, 3, 1, 2) @ trace
 
 
@@ -194,15 +197,11 @@ def _signs(M, stretch):
     """Of every gated cell ``(T, B, N)``, drawn in the order of the steps."""
     cells = [l for l in M.net.cells if isinstance(M.net.blocks[l], GatedCell)]
     T, B, sizes = *stretch.tapes[cells[0]].u.shape[:2], [M.net.blocks[l].state_size for l in cells]
-    if hasattr(M.draw, "rng") and len(cells) == 1:  # all at once: the same numbers
-        drawn = [[M.draw(T * B, sizes[0]).reshape(T, B, -1)]]
-        return {cells[0]: as_backend(drawn[0][0], like=stretch.tapes[cells[0]].after)}
     drawn = [[M.draw(B, N) for N in sizes] for _ in range(T)]
-    xp, found = array_module(stretch.tapes[cells[0]].u), {}
-    for i, l in enumerate(cells):
-        rows = [as_backend(step[i], like=stretch.tapes[l].after) for step in drawn]
-        found[l] = xp.stack(rows)
-    return found
+    return {
+        l: as_backend(np.stack([step[i] for step in drawn]), like=stretch.tapes[l].after)
+        for i, l in enumerate(cells)
+    }
 
 
 def _uoro(cell, p, own, local, q, nu):
@@ -223,25 +222,26 @@ def _uoro(cell, p, own, local, q, nu):
         before = w[:, :, at : at + gates * width].reshape(B, cell.n, gates, width).transpose(0, 2, 1, 3)
         past = past + ((e_b @ before.reshape(B, gates * cell.n, width)) * z_b).sum(axis=2)
         at += gates * width
-    inner = xp.concatenate([past[:, :, None], inner], axis=2).transpose(
-        1, 0, 2
-    )  # (T, B, 1 + T): w comes first
+    inner = xp.concatenate([past[:, :, None], inner], axis=2)  # w comes first
+    inner = inner.transpose(1, 0, 2)  # (T, B, 1 + T)
     size = xp.stack([inner[t, :, t + 1] for t in range(T)]) ** 0.5  # |nu^T Mbar|
     r1 = ((size + TINY) / (float(N) ** 0.5 + TINY)) ** 0.5  # (UORO.3)
     twice, own_square, noise = 2 / r1, (size / r1) ** 2, r1[:, :, None] * nu
     factors = xp.zeros((B, 1 + T), dtype)  # of w, and of every term
     factors[:, 0], factors[:, 1:] = 1, (1 / r1).T
-    square, shrunk, states = (w * w).reshape(B, -1).sum(axis=1), [], []
-    times, sum_of_squares = _product(cell, p, local), "bn,bn->b"
+    times, of_lanes, shrunk, states = _product(cell, p, local), "bn,bn->b", [], []
+    square = xp.einsum(of_lanes, w.reshape(B, -1), w.reshape(B, -1))
     for t in range(T):
         s = times(t, s)
-        inverse = (xp.einsum(sum_of_squares, s, s) ** 0.5 + TINY) / (square**0.5 + TINY)
+        inverse = (xp.einsum(of_lanes, s, s) ** 0.5 + TINY) / (square**0.5 + TINY)
         r = inverse**0.5  # 1 / r_0 (UORO.3)
         s /= r[:, None]
         s += noise[t]  # (UORO.2)
         F = factors[:, : t + 1]
-        along = xp.einsum(sum_of_squares, F, inner[t, :, : t + 1])
-        square = inverse * square + r * twice[t] * along + own_square[t]  # |w|^2
+        along = xp.einsum(of_lanes, F, inner[t, :, : t + 1])
+        square = abs(
+            inverse * square + r * twice[t] * along + own_square[t]
+        )  # |w|^2, also where it rounds to zero
         F *= r[:, None]
         shrunk.append(r)
         states.append(s)
@@ -254,7 +254,8 @@ def _uoro(cell, p, own, local, q, nu):
         for t in range(T - 1, 0, -1):
             weight[t - 1] = c[t - 1] + weight[t] * shrunk[t]
         new = ((weight[0] * shrunk[0]) @ w.reshape(B, -1)).reshape(w.shape[1:])
-    end, at = kept[:, None, None] * w, 0
+    w *= kept[:, None, None]
+    at = 0
     for e, group in zip(rows, local.groups, strict=True):
         z, gates = group.z, e.shape[2]
         width = gates * z.shape[-1]
@@ -262,9 +263,9 @@ def _uoro(cell, p, own, local, q, nu):
             g = ((weight / r1)[:, :, None, None] * e).reshape(T * B, -1).T @ flat_time(z)
             new[:, at : at + width] += _by_row(g[None], gates)[0]
         left = (factors.T[:, :, None, None] * e).reshape(T, B, -1).transpose(1, 2, 0)
-        end[:, :, at : at + width] += _by_row(left @ z.transpose(1, 0, 2), gates)  # (UORO.2)
+        w[:, :, at : at + width] += _by_row(left @ z.transpose(1, 0, 2), gates)  # (UORO.2)
         at += width
-    return new, {"s": s, "w": end}
+    return new, {"s": s, "w": w}
 
 
 def _product(cell, p, local):
