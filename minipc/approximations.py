@@ -49,8 +49,6 @@ import copy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np  # host only: signs are drawn there
-
 from .arguments import (
     cast,
     check_array,
@@ -190,8 +188,7 @@ class Signs:
 
     def __call__(self, B, width):
         """``(B, width)`` of -1 and 1, on the host: each lane has its own."""
-        drawn = np.frombuffer(self.rng.bytes(-(-B * width // 8)), np.uint8)  # eight signs a byte
-        return 2 * np.unpackbits(drawn, count=B * width).astype(np.int8).reshape(B, width) - 1
+        return 2 * self.rng.integers(0, 2, (B, width)) - 1
 
     def copy(self):
         """One that draws the same, unless the generator is shared."""

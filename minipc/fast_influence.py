@@ -16,7 +16,7 @@ passes over a trace at every step:
 
 import numpy as np  # host only: signs are drawn there
 
-from .approximations import RFLO, TINY, UORO, KeRNL, SnAp, Step
+from .approximations import RFLO, TINY, UORO, KeRNL, Signs, SnAp, Step
 from .arguments import is_number
 from .backend import array_module, as_backend
 from .cells import GatedCell
@@ -196,12 +196,12 @@ def _lanes_of(local):
 def _signs(M, stretch):
     """Of every gated cell ``(T, B, N)``, drawn in the order of the steps."""
     cells = [l for l in M.net.cells if isinstance(M.net.blocks[l], GatedCell)]
-    T, B, sizes = *stretch.tapes[cells[0]].u.shape[:2], [M.net.blocks[l].state_size for l in cells]
+    like, sizes = stretch.tapes[cells[0]].after, [M.net.blocks[l].state_size for l in cells]
+    T, B = like.shape[:2]
+    if isinstance(M.draw, Signs) and len(cells) == 1:  # all at once: the same numbers
+        return {cells[0]: as_backend(M.draw(T * B, sizes[0]).reshape(T, B, -1), like=like)}
     drawn = [[M.draw(B, N) for N in sizes] for _ in range(T)]
-    return {
-        l: as_backend(np.stack([step[i] for step in drawn]), like=stretch.tapes[l].after)
-        for i, l in enumerate(cells)
-    }
+    return {l: as_backend(np.stack([step[i] for step in drawn]), like=like) for i, l in enumerate(cells)}
 
 
 def _uoro(cell, p, own, local, q, nu):

@@ -83,6 +83,13 @@ def test_a_stretch_at_once_is_step_after_step(name, influence, monkeypatch):
         close(found, expected)
 
 
+def test_signs_are_those_of_the_steps():
+    """All drawn at once, of a seed: the numbers that one step after the other draws."""
+    single, many = approximations.Signs(5), approximations.Signs(5)
+    steps = np.stack([single(B, 5) for _ in range(T)])
+    np.testing.assert_array_equal(many(T * B, 5).reshape(T, B, 5), steps)
+
+
 @pytest.mark.parametrize("where", ["everywhere", "mask", "reset"])
 @pytest.mark.parametrize("influence", [None, "plain", "snap-1"])
 @pytest.mark.parametrize("name", ["leaky", "pre", "GRU above a block", "LRU", "RTU", "ELSTM", "RNN over LRU"])
