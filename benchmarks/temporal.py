@@ -11,9 +11,10 @@ a step of RTRL takes long, fewer: the steps are alike. "minipc" is the default, 
 that one whole block is in it; "minipc exact" goes step by step. The first call of RTRL is that of two stretches.
 Differentiated automatically, RTRL is left out for 128 units on batch 32: one immediate Jacobian has 287 MB there.
 
-SnAp-1, RFLO and UORO: an RNN of 128 units with a leak (RFLO has no trace without), likewise in the midst of a stream;
-UORO's signs are the same in all programs, minipc draws them itself. tPC-RTRL: the LRU, its inferred state handed on,
-plain influence, 10 steps of inference, from the start of a sequence.
+SnAp-1, RFLO and UORO: an RNN of 128 units with a leak (RFLO has no trace without), likewise in the midst of a stream,
+also in minipc on 100 steps; every program draws UORO's signs itself, and for the comparison of gradients all have
+minipc's. tPC-RTRL: the LRU, its inferred state handed on, plain influence, 10 steps of inference, from the start of a
+sequence. These lines have opponents with derivatives by hand only.
 
 Every program is a process of its own, they take turns, the fastest call counts. Printed besides: minipc's time over that
 of the fastest opponent, the step-by-step form as a share of the rate at which this NumPy multiplies the very same
@@ -181,7 +182,7 @@ def opponents_calls(program, parts):
     from benchmarks import temporal_opponents as op
 
     put, programs = op.jax_programs() if program.startswith("jax") else op.torch_programs()
-    functions, calls = programs[program], {}
+    functions, calls, checked = programs[program], {}, {}
 
     def add(name, rule, cell, problem, T):
         if (rule, cell) not in functions:
@@ -191,9 +192,10 @@ def opponents_calls(program, parts):
         if rule in WHOLE:
             calls[name] = lambda: function(*arrays, None)
             return
-        if rule == "UORO":
-            function = with_signs(function, put([signs(*arrays[1].shape[:2], UNITS)])[0])
         calls[name] = in_a_stream(lambda _: function, None, *arrays)
+        if rule == "UORO":
+            alike = with_signs(function, put([signs(*arrays[1].shape[:2], UNITS)])[0])
+            checked[name] = in_a_stream(lambda _: alike, None, *arrays)
 
     if "RNN" in parts:
         for rule in ("BPTT", "RTRL"):
@@ -210,7 +212,7 @@ def opponents_calls(program, parts):
             add(line(rule, UNITS, B), rule, "RNN", lambda T, B=B: leaky(UNITS, B, T), STEPS)
     if "tPC-RTRL" in parts:
         add("LRU tPC-RTRL", "tPC-RTRL", "LRU", lru, STEPS)
-    return calls, {name: (lambda call=call: call()[0]) for name, call in calls.items()}
+    return calls, {name: (lambda call=call: call()[0]) for name, call in (calls | checked).items()}
 
 
 def signs(T, B, n):

@@ -4,7 +4,8 @@ temporal.py.
 ``jax_programs()`` and ``torch_programs()`` give (put, programs). ``put`` makes the library's arrays of NumPy's;
 ``programs[name][rule, cell]`` is ``f(params, u, y, carry) -> (gradients like params, carry)``, a call on (T, B, m)
 inputs that waits for its result. A carry is (state, influence) at the end of a stretch, None before the first one;
-BPTT and tPC-RTRL take none and give none. UORO takes its signs (T, B, n), too, so that all programs can have the same.
+BPTT and tPC-RTRL take none and give none. UORO draws its signs, as minipc does, or takes those (T, B, n) that it is
+given, so that all programs can have the same.
 
 RNN: a tanh RNN in post form below a linear readout, (RNN.1), (RNN.6). Influence step by step, (RTRL.1), by products of
 matrices, and the immediate term (RNN.5). LRU: traces (LRU.6), with gam and the factors that do not change left to the
@@ -285,6 +286,10 @@ def jax_programs():
         (s, w, g), _ = jax.lax.scan(step, start, (D, z, q, signs, immediate, size))
         return [split(g.reshape(n, -1), n), out], (h[-1], (s, w))
 
+    def uoro_drawn(params, u, y, carry, key):
+        signs = jax.random.rademacher(key, (*u.shape[:2], carry[0].shape[1]), u.dtype)
+        return uoro(params, u, y, carry, signs)
+
     # ------------------------------------------------------------------ tPC-RTRL of the LRU
     def lru_tpc(params, u, y, _):
         p, lam = params[0], TPC["step_size"]
@@ -315,9 +320,9 @@ def jax_programs():
     def timed(function, zero=None):
         jitted = jax.jit(function)
 
-        def call(params, u, y, carry=None, *signs):
+        def call(params, u, y, carry=None, *more):
             carry = zero(params, u) if zero and carry is None else carry
-            return jax.block_until_ready(jitted(params, u, y, carry, *signs))
+            return jax.block_until_ready(jitted(params, u, y, carry, *more))
 
         return call
 
@@ -327,7 +332,12 @@ def jax_programs():
     hand = {("RTRL", "RNN"): timed(rnn_exact_hand, rnn_zero), ("BPTT", "RNN"): timed(rnn_bptt_hand)}
     hand |= {("RTRL", "LRU"): timed(lru_exact_hand, lru_zero), ("BPTT", "LRU"): timed(lru_bptt_hand)}
     hand |= {("SnAp-1", "RNN"): timed(snap, trace_zero), ("RFLO", "RNN"): timed(rflo, trace_zero)}
-    hand |= {("UORO", "RNN"): timed(uoro, uoro_zero), ("tPC-RTRL", "LRU"): timed(lru_tpc)}
+    given, drawn, key = timed(uoro, uoro_zero), timed(uoro_drawn, uoro_zero), jax.random.key(0)
+
+    def uoro_call(params, u, y, carry=None, signs=None):
+        return drawn(params, u, y, carry, key) if signs is None else given(params, u, y, carry, signs)
+
+    hand |= {("UORO", "RNN"): uoro_call, ("tPC-RTRL", "LRU"): timed(lru_tpc)}
     auto = {("RTRL", "RNN"): timed(rnn_exact_auto, rnn_zero_auto), ("BPTT", "RNN"): derivative(rnn_loss)}
     auto |= {("BPTT", "LRU"): derivative(lru_loss)}
     return lambda tree: jax.tree.map(jnp.asarray, tree), {"jax hand": hand, "jax autodiff": auto}
@@ -476,8 +486,10 @@ def torch_programs():
     rflo = trace_rule(lambda p, D: torch.full_like(D, 1 - ALPHA))
 
     @torch.no_grad()
-    def uoro(params, u, y, carry, signs):
+    def uoro(params, u, y, carry=None, signs=None):
         (n, m), B = params[0]["U"].shape, u.shape[1]
+        if signs is None:
+            signs = 2.0 * torch.randint(0, 2, (len(u), B, n)) - 1
         if carry is None:
             carry = torch.zeros(B, n), (torch.zeros(B, n), torch.zeros(B, n, n + m + 1))
         h0, (s, w) = carry

@@ -71,6 +71,19 @@ def test_the_temporal_benchmark_prints_every_line(tmp_path):
         assert word in out
 
 
+def test_any_lines_of_the_temporal_benchmark_alone(tmp_path):
+    """Approximations and tPC-RTRL: times, and for a stream of an approximation memory that does not grow."""
+    path, lines = tmp_path / "b.json", ("UORO", "tPC-RTRL")
+    run("-m", "benchmarks.temporal", "--rounds", "1", "--lines", *lines, "--json", str(path))
+    rows = json.loads(path.read_text())
+    expected = ["RNN UORO n=128 B=1", "RNN UORO n=128 B=32", "LRU tPC-RTRL"]
+    assert [row["line"] for row in rows if "line" in row] == expected
+    assert all(0 < row["us"]["minipc"] < 1e5 for row in rows[:3])
+    streams = {(row["stream"], row["steps"]): row["resident"] for row in rows if "stream" in row}
+    assert set(streams) == {("UORO", 1_000), ("UORO", 100_000)}
+    assert abs(streams["UORO", 100_000] - streams["UORO", 1_000]) < 10  # the states alone would be 26 MB
+
+
 def test_exponents_are_those_of_a_power_law():
     """3 n^2.5 has the exponent 2.5."""
     assert abs(temporal.exponent({n: 3 * n**2.5 for n in (32, 64, 128)}) - 2.5) < 1e-12
@@ -107,6 +120,8 @@ def test_opponents_of_the_temporal_rules_find_the_gradient(library):
     ]()
     cells = {"RNN": temporal.rnn(5, 3, 12), "LRU": temporal.lru(12)}
     for (rule, cell), function in [pair for found in programs.values() for pair in found.items()]:
+        if rule not in ("BPTT", "RTRL"):
+            continue
         net, params, u, y = cells[cell]
         whole, half = (bptt.gradient(net, params, u[:T], y[:T]).grads for T in (12, 6))
         arrays = put([params, u, y])
@@ -120,6 +135,39 @@ def test_opponents_of_the_temporal_rules_find_the_gradient(library):
             assert set(mine) == set(theirs)
             for name in mine:
                 assert abs(np.asarray(theirs[name]) - mine[name]).max() < 1e-4 * abs(mine[name]).max(), name
+
+
+@pytest.mark.parametrize("rule", [*temporal.APPROXIMATIONS, "tPC-RTRL"])
+@pytest.mark.parametrize("library", ["jax", "torch"])
+def test_opponents_of_the_approximations_find_what_minipc_finds(library, rule):
+    """In both of two stretches, UORO with minipc's signs; tPC-RTRL of a whole sequence."""
+    pytest.importorskip(library, reason=f"{library} is not installed: nothing to compare with")
+    put, programs = {"jax": temporal_opponents.jax_programs, "torch": temporal_opponents.torch_programs}[
+        library
+    ]()
+    if rule == "tPC-RTRL":
+        problem = temporal.lru(12)
+        pairs = [
+            (
+                temporal.tpc_rtrl(*problem)(),
+                programs[f"{library} hand"][rule, "LRU"](*put(problem[1:]), None)[0],
+            )
+        ]
+    else:
+        net, params, u, y = temporal.leaky(5, 3, 12)
+        arrays, function, carry = put([params, u, y]), programs[f"{library} hand"][rule, "RNN"], None
+        nu = put([temporal.signs(12, 3, 5)])[0]
+        function = temporal.with_signs(function, nu) if rule == "UORO" else function
+        mine, pairs = None, []
+        for cut in (slice(0, 6), slice(6, 12)):
+            theirs, carry = function(arrays[0], arrays[1][cut], arrays[2][cut], carry)
+            g = rtrl.gradient(net, params, u[cut], y[cut], carry=mine, influence=temporal.influence_of(rule))
+            mine, pairs = g.carry, [*pairs, (g.grads, theirs)]
+    for expected, found in pairs:
+        for p, theirs in zip(expected, found, strict=True):
+            assert set(p) == set(theirs)
+            for name, value in p.items():
+                assert abs(np.asarray(theirs[name]) - value).max() < 1e-4 * abs(value).max(), name
 
 
 def test_the_convolution_benchmark_runs():

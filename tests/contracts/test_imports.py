@@ -32,6 +32,7 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "architectures": 7,
     **dict.fromkeys(["inference", "recurrent"], 7),
     "approximations": 7.5,  # stands on recurrent; influence and the command line know it
+    "fast_influence": 8,
     **dict.fromkeys(["backprop", "spc", "epc", "optim", "bptt", "influence", "trajectory"], 8),
     **dict.fromkeys(["variants", "dag"], 9),  # they stand on spc and epc
     **dict.fromkeys(["rtrl", "timestep"], 9),  # and these on influence, spc and epc
