@@ -29,13 +29,8 @@ every_case = pytest.mark.parametrize(("name", "where"), CASES)
 every_cell = pytest.mark.parametrize("name", CELLS)
 with_tables = pytest.mark.parametrize("tables", [False, True], ids=["plain", "mask and resets"])
 ONLY_REAL = {  # norms; directions that are those of the real parts; a kernel that is kept within bounds
-    *(
-        "rtrl.staleness",
-        "tpc.certificate",
-        "rtrl.gradient, sketch-2",
-        "rtrl.gradient, sketch-9",
-        "approximations.learn_kernel",
-    )
+    *("rtrl.staleness", "tpc.certificate", "rtrl.gradient, sketch-2", "rtrl.gradient, sketch-9"),
+    "approximations.learn_kernel",
 }
 REAL_CELLS = [name for name, cell in CELLS.items() if not cell.complex_state]
 
