@@ -263,6 +263,7 @@ UNOBSERVED = {
     "of masked channels only the loss is masked, not the error",
     "a masked step still damps",
     "a state that is not observed stays where inference starts",
+    "the shortcut through the outputs moves states that are not observed",
 }
 ON_THE_WAY = {  # nothing has been carried on yet
     "J and Mbar are those of the free run, not of the carried state",
@@ -327,6 +328,7 @@ SMALL_WITH_BETA = (  # O(beta): at beta 1e-4 below 1e-3, where inference hardly 
         "inference knows nothing of the precision of the state",
         "inference is one step short",
         "a masked step still damps",
+        "the shortcut through the outputs moves states that are not observed",
         "the carries are swapped",
         "the prediction is carried on from the inferred state",
     }
