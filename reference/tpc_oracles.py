@@ -18,7 +18,7 @@ id        equation                                                              
 (TPR.2)   M_t = dmu_t/dtheta = Mbar_t + J_t S_{t-1}                               sensitivity, recursion
 (TPR.3)   g = -(1/beta) sum M_t^T Pi eps_t, and the local gradient above          recursion
 (TPR.4)   c_t = s_t ("state") or mu_t ("prediction")                              trajectory
-(TPR.5)   S_t from M_t: none, plain, implicit, diag                               recursion
+(TPR.5)   S_t from M_t: none, plain, implicit, diag                               trajectory, recursion
 (TPR.6)   H_t, second derivative in all free states; Damp_t = [H^{-1}]_ss Pi      curvature, damping
 (TPR.7)   S_t of the parameters above the state                                   sensitivity
 (TPR.8)   d/dtheta (1/beta) sum F_t*                                              gradient, along
@@ -125,7 +125,9 @@ def minimum(F, free, steps=200):
         while True:
             raised = H + shift[:, None, None] * np.eye(n)
             low = np.linalg.eigvalsh(raised)[:, 0] <= 1e-3
-            trial = free - np.linalg.solve(raised + 1e3 * low[:, None, None] * np.eye(n), g[:, :, None])[:, :, 0]
+            trial = (
+                free - np.linalg.solve(raised + 1e3 * low[:, None, None] * np.eye(n), g[:, :, None])[:, :, 0]
+            )
             bad = low | ~(F(trial) <= before + 1e-12 * (1 + np.abs(before)))
             if not bad.any():
                 break
@@ -135,7 +137,9 @@ def minimum(F, free, steps=200):
     for _ in range(3):  # to rounding
         free = free - np.einsum("bij,bj->bi", inverse, slope(F, free))
     inverse = np.linalg.inv(curvature(F, free))
-    if np.linalg.eigvalsh(inverse).min() <= 0 or np.abs(slope(F, free)).max() > 1e-11 * (1 + np.abs(free).max()):
+    if np.linalg.eigvalsh(inverse).min() <= 0 or np.abs(slope(F, free)).max() > 1e-11 * (
+        1 + np.abs(free).max()
+    ):
         raise ValueError("no minimum was found: the problem is too hard for an oracle")
     return free, inverse
 
@@ -170,6 +174,7 @@ def trajectory(
     held=None,
     near=None,
     polish=1,
+    influence="implicit",
 ):
     """List over t of :class:`Step`: inferred states, and the state that goes on, (TPR.1), (TPR.4).
 
@@ -177,6 +182,8 @@ def trajectory(
              derivative of every minimum is that of ``polish`` Newton steps from it
     held     a trajectory whose carried states are taken as constants (tPC.7)
     near     (T, B, N) states: the search for the minimum begins there, and not at the prediction
+    influence  how the inferred state is taken to follow its prediction: "implicit" as it does; "plain" one to one;
+             "diag" by the diagonal of Damp; the values are the same
     """
     c, B = last_cell(blocks), inputs.shape[1]
     start = starts(blocks, params, h0, B)
@@ -195,6 +202,8 @@ def trajectory(
         def F(free, mu=mu, x=x, y=targets[t], counts=counts):
             return energy(blocks, params, mu, free, x, y, loss_name, counts, beta, precision, output_weight)
 
+        if influence is None:
+            raise ValueError("without an influence the carried states are held: stop_gradient")
         if found is None:
             free, inverse = minimum(F, _ahead(blocks, params, mu if near is None else near[t], x))  # (TPR.1)
         else:
@@ -203,6 +212,9 @@ def trajectory(
                 free = free - anp.einsum("bij,bj->bi", inverse, slope(F, free))
         steps.append(Step(before, mu, x, free, inverse, F(free), F))
         states[c] = free[:, : mu.shape[1]] if carry == "state" else mu  # (TPR.4)
+        if carry == "state" and found is not None and influence != "implicit":  # (TPR.5)
+            follows = 1.0 if influence == "plain" else diagonal(blocks[c], found[t], precision)
+            states[c] = found[t].free[:, : mu.shape[1]] + follows * (mu - found[t].mu)
         before = states
     return steps
 
@@ -225,10 +237,15 @@ def _total(steps, beta):
 
 
 def gradient(blocks, params, *data, beta=1.0, found=None, **options):
-    """Structure of params: d/dtheta (1/beta) sum F_t* (TPR.8); with carry "prediction" of the Moreau envelopes (TPR.9)."""
+    """Structure of params: d/dtheta (1/beta) sum F_t* (TPR.8); with carry "prediction" of the Moreau envelopes (TPR.9).
+
+    ``influence`` "plain" or "diag" is the rule of (TPR.3) with that S_t, which is the gradient of nothing.
+    """
     found = trajectory(blocks, params, *data, beta=beta, **options) if found is None else found
     options.pop("near", None)
-    return grad(lambda p: _total(trajectory(blocks, p, *data, beta=beta, found=found, **options), beta))(params)
+    return grad(lambda p: _total(trajectory(blocks, p, *data, beta=beta, found=found, **options), beta))(
+        params
+    )
 
 
 def stop_gradient(blocks, params, *data, beta=1.0, found=None, **options):
@@ -289,6 +306,17 @@ def damping(step, precision=None):
     return step.inverse[:, :N, :N] @ full(None if precision is None else precision[0], N)
 
 
+def diagonal(block, step, precision=None):
+    """diag Pi / diag H (B, N) at the inferred state, (TPR.5); an LRU's units keep one number for Re and Im."""
+    N = step.mu.shape[1]
+    Pi = np.diag(full(None if precision is None else precision[0], N))
+    H = np.stack([np.diag(np.linalg.inv(one))[:N] for one in step.inverse])
+    if block["kind"] == "lru":
+        Pi, H = Pi[: N // 2] + Pi[N // 2 :], H[:, : N // 2] + H[:, N // 2 :]
+        return np.concatenate([Pi / H, Pi / H], axis=1)
+    return Pi / H
+
+
 def recursion(blocks, params, found, influence, *, beta=1.0, precision=None, reset=None):
     """(gradient of the cell by (TPR.3), [S_1, ..., S_T]) by the recursion of (TPR.2), (TPR.5), of one cell that comes first.
 
@@ -313,8 +341,7 @@ def recursion(blocks, params, found, influence, *, beta=1.0, precision=None, res
         if influence == "implicit":
             D = damping(step, precision)  # (TPR.6)
         elif influence == "diag":
-            H = np.linalg.inv(step.inverse)[:, :N, :N]
-            D = np.stack([np.diag(np.diag(Pi) / np.diag(one)) for one in H])  # (TPR.5)
+            D = np.stack([np.diag(one) for one in diagonal(block, step, precision)])  # (TPR.5)
         else:
             D = np.broadcast_to(np.eye(N), (len(h), N, N))
         S = {name: np.einsum("bkm,bm...->bk...", D, M[name]) for name in M}  # (TPR.5)
