@@ -37,11 +37,12 @@ beta       multiplies the loss of the output alone
 Only the last cell's state is inferred: the cells and blocks below it run free.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import autograd.numpy as anp
 import numpy as np
-from autograd import grad, jacobian
+from autograd import grad, make_vjp
 
 from .autograd_oracles import loss_value, quadratic
 from .temporal_oracles import apply, immediate_jacobian, is_cell, output, returned, starts, state_jacobian
@@ -80,7 +81,7 @@ def widths(blocks, params, N, u):
 def parts(free, sizes):
     """The free states (B, n) as a list of arrays, one a layer."""
     ends = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
-    return [free[:, a:b] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [free[:, a:b] for a, b in pairwise(ends)]
 
 
 def energy(
@@ -107,14 +108,18 @@ def slope(F, free):
 
 
 def curvature(F, free):
-    """d2F/d(free)2 (B, n, n) of each sample, (TPR.6)."""
-    rows = [grad(lambda z, k=k: anp.sum(slope(F, z)[:, k]))(free) for k in range(free.shape[1])]
-    return np.stack(rows, axis=1)
+    """d2F/d(free)2 (B, n, n) of each sample, (TPR.6): every sample n times over, each copy in one direction."""
+    B, n = free.shape
+    directions = np.tile(np.eye(n), (B, 1))
+    copies = np.repeat(free, n, axis=0)
+    found = grad(lambda z: anp.sum(slope(lambda v: F(v, n), z) * directions))(copies)
+    return found.reshape(B, n, n)
 
 
 def minimum(F, free, steps=200):
     """(free* (B, n), H^{-1} (B, n, n)): the minimum of F(free) (B,) that Newton's method goes to, downhill, (TPR.1).
 
+    ``F(free, copies)`` is the same for so many copies of every sample, one after the other.
     Where a step does not lower the energy, or H is not positive definite, H is raised by a multiple of the identity.
     """
     shift, n = np.zeros(len(free)), free.shape[1]
@@ -199,7 +204,10 @@ def trajectory(
         mu = apply(blocks[c], params[c], before[c], x)[0]  # (tPC.1)
         counts = None if mask is None else mask[t]
 
-        def F(free, mu=mu, x=x, y=targets[t], counts=counts):
+        def F(free, copies=1, mu=mu, x=x, y=targets[t], counts=counts):
+            if copies > 1:  # every lane so many times over
+                mu, x, y = (np.repeat(v, copies, axis=0) for v in (mu, x, y))
+                counts = None if counts is None else np.repeat(counts, copies)
             return energy(blocks, params, mu, free, x, y, loss_name, counts, beta, precision, output_weight)
 
         if influence is None:
@@ -279,19 +287,20 @@ def sensitivity(blocks, params, *data, found=None, **options):
     options.pop("near", None)
     N = found[0].mu.shape[1]
 
-    def state(value, l, name, inferred):
-        theta = [*params[:l], {**params[l], name: value}, *params[l + 1 :]]
+    def states(theta):
         steps = trajectory(blocks, theta, *data, found=found, **options)
-        rows = [step.free[:, :N] if inferred else step.mu for step in steps]
-        return anp.stack(rows) + 0.0 * anp.sum(value)
+        return anp.stack([anp.stack([step.free[:, :N], step.mu]) for step in steps])  # (T, 2, B, N)
 
-    return tuple(
-        [
-            {name: jacobian(state)(value, l, name, inferred) for name, value in p.items()}
-            for l, p in enumerate(params)
-        ]
-        for inferred in (True, False)
-    )
+    pull, values = make_vjp(states)(params)
+    empty = lambda: [{k: np.zeros((len(found), *values.shape[2:], *v.shape)) for k, v in p.items()} for p in params]  # noqa: E731
+    both = empty(), empty()
+    for t, which, b, k in np.ndindex(values.shape):
+        one = np.zeros(values.shape)
+        one[t, which, b, k] = 1.0
+        for l, row in enumerate(pull(one)):
+            for name, value in row.items():
+                both[which][l][name][t, b, k] = value
+    return both
 
 
 def full(Pi, n):

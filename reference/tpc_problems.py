@@ -52,9 +52,9 @@ def precision_of(rng, n, kind="any"):
     return rng.uniform(0.5, 2.0, n) if kind == "diagonal" else spd(rng, n)
 
 
-def draw(rng, chain_of=None, *, state="any", hidden="any", beta="any", **options):
+def draw(rng, kinds=None, *, state="any", hidden="any", beta="any", **options):
     """A problem with the kinds of precision ``state`` and ``hidden``; the last entry weighs a squared error."""
-    p = make(rng, chain_of, **options)
+    p = make(rng, kinds, **options)
     N = states(p)
     sizes = widths(p.blocks, p.params, N, np.zeros((1, inputs_of_cell(p))))
     found = [precision_of(rng, sizes[0], state), *(precision_of(rng, n, hidden) for n in sizes[1:])]
