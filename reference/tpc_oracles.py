@@ -316,10 +316,13 @@ def damping(step, precision=None):
 
 
 def diagonal(block, step, precision=None):
-    """diag Pi / diag H (B, N) at the inferred state, (TPR.5); an LRU's units keep one number for Re and Im."""
+    """diag Pi / diag H (B, N) at the inferred state, the hidden states above it eliminated, (TPR.5).
+
+    The units of an LRU keep one number for Re and Im, of the sums of both.
+    """
     N = step.mu.shape[1]
     Pi = np.diag(full(None if precision is None else precision[0], N))
-    H = np.stack([np.diag(np.linalg.inv(one))[:N] for one in step.inverse])
+    H = np.stack([np.diag(np.linalg.inv(one[:N, :N])) for one in step.inverse])
     if block["kind"] == "lru":
         Pi, H = Pi[: N // 2] + Pi[N // 2 :], H[:, : N // 2] + H[:, N // 2 :]
         return np.concatenate([Pi / H, Pi / H], axis=1)

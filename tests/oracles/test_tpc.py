@@ -56,7 +56,7 @@ def readout_kinds(kind):
 
 @pytest.mark.parametrize("kinds", [*map(readout_kinds, (*GATED, *DIAGONAL)), ["lru"], ["rnn", "dense", "dense"]])
 @given(seed=SEEDS)
-@few(max_examples=3)
+@few(max_examples=2)
 def test_the_gradient_of_the_equilibria_by_complex_step(kinds, seed):
     """(TPR.8): autograd through a last Newton step = complex parameters and Newton, in both policies."""
     q = draw(seed, kinds, activation="tanh")
@@ -75,7 +75,7 @@ def test_the_gradient_of_the_equilibria_by_complex_step(kinds, seed):
 
 
 @given(seed=SEEDS)
-@few(max_examples=10)
+@few(max_examples=4)
 def test_the_minimum_is_one(seed):
     """(TPR.1): the slope is zero, and the energy is higher around it."""
     q = draw(seed, ["rnn", "dense", "dense"])
@@ -88,7 +88,7 @@ def test_the_minimum_is_one(seed):
 
 @pytest.mark.parametrize("cell", [*GATED, *DIAGONAL])
 @given(seed=SEEDS)
-@few(max_examples=3)
+@few(max_examples=2)
 def test_the_recursion_gives_the_derivative_of_the_inferred_state(cell, seed):
     """(TPR.2), (TPR.5), (TPR.6): S_t = Damp_t M_t is ds_t/dtheta; plain and diag as the trajectory has them."""
     q = draw(seed, readout_kinds(cell), learn_h0=False)
@@ -125,12 +125,11 @@ def by_loops(q, influence, carry, infer):
 @pytest.mark.parametrize("carry", ["state", "prediction"])
 @pytest.mark.parametrize("influence", [None, "plain", "implicit", "diag"])
 @given(seed=SEEDS, inference=st.sampled_from(["spc", "equilibrium"]))
-@few(max_examples=4)
+@few(max_examples=2)
 def test_every_index_written_out(influence, carry, seed, inference):
     """(TPR.1)-(TPR.7) by index loops: at the equilibrium, and after five steps of inference (tPC.4)."""
     q = draw(seed, readout_kinds("rnn"), learn_h0=False, reset=False, hidden="none")
-    p, names = q.problem, {"none": None}
-    assert names["none"] is None
+    p = q.problem
     found = oracle.trajectory(*q.arguments, carry=carry, **q.options)
     at = iter(range(10**6))
 
@@ -152,7 +151,7 @@ def test_every_index_written_out(influence, carry, seed, inference):
 
 @pytest.mark.parametrize("kinds", [*map(readout_kinds, GATED), ["rnn"], ["lstm"], ["gru", "dense", "dense"], *STACKS])
 @given(seed=SEEDS)
-@few(max_examples=3)
+@few(max_examples=2)
 def test_implicit_is_the_gradient_of_the_equilibria(kinds, seed):
     """(TPR.6)-(TPR.8): any beta, any precisions, any gated cell, stacks; the energies themselves, too."""
     q = draw(seed, kinds)
@@ -180,7 +179,7 @@ CHAINS += [["lru", "dense", "dense"], *STACKS, ["dense", "lru", "dense"], ["rnn"
 
 @pytest.mark.parametrize("kinds", CHAINS, ids="-".join)
 @given(seed=SEEDS)
-@few(max_examples=3)
+@few(max_examples=2)
 def test_without_influence_the_carried_states_are_held(kinds, seed):
     """(tPC.7): tPC is the gradient of the equilibria with a stop."""
     q = draw(seed, kinds)
@@ -192,7 +191,7 @@ def test_without_influence_the_carried_states_are_held(kinds, seed):
 
 @pytest.mark.parametrize("kinds", CHAINS, ids="-".join)
 @given(seed=SEEDS)
-@few(max_examples=3)
+@few(max_examples=2)
 def test_plain_and_diag_as_the_equations_have_them(kinds, seed):
     """(TPR.2), (TPR.3), (TPR.5): S = M, or its diagonal damping, on the inferred trajectory; any chain."""
     q = draw(seed, kinds)
@@ -204,7 +203,7 @@ def test_plain_and_diag_as_the_equations_have_them(kinds, seed):
 
 @pytest.mark.parametrize("kinds", CHAINS, ids="-".join)
 @given(seed=SEEDS)
-@few(max_examples=3)
+@few(max_examples=2)
 def test_the_policy_of_predictions_gives_moreau_envelopes(kinds, seed):
     """(TPR.9): policy mu with any influence that is exact is the gradient of the envelopes along the free trajectory."""
     q = draw(seed, kinds)
@@ -216,20 +215,25 @@ def test_the_policy_of_predictions_gives_moreau_envelopes(kinds, seed):
         assert_gradient(call(q, influence="diag", carry="prediction"), expected, rtol=EXACT / q.beta)
 
 
-@pytest.mark.parametrize("inference", ["spc", "epc"])
 @pytest.mark.parametrize("start", ["prediction", "previous"])
-@pytest.mark.parametrize("kinds", [["rnn", "dense"], ["lstm", "dense", "dense"], ["lru", "dense"]], ids="-".join)
+@pytest.mark.parametrize("kinds", [["rnn", "dense"], ["lru", "dense"]], ids="-".join)
 @given(seed=SEEDS)
 @few(max_examples=2)
-def test_every_inference_ends_at_the_equilibrium(inference, start, kinds, seed):
+def test_every_inference_ends_at_the_equilibrium(start, kinds, seed):
     """(tPC.4), (tPC.5), ePC: the same states, energies and gradient as by Newton."""
-    q = draw(seed, kinds, beta=1.0, activation="tanh")
+    q = draw(seed, kinds, beta=1.0, state="none", hidden="none", radius=0.5)
     exact = call(q, influence="plain")
-    step = 0.1 if inference == "spc" else "adaptive"
-    g = call(q, influence="plain", inference=inference, start=start, step_size=step, inference_steps=4000, tolerance=1e-11)
-    assert_same(g.states, exact.states, rtol=1e-9)
-    assert_same(g.energy, exact.energy, rtol=EXACT)
-    assert_gradient(g, exact.grads, rtol=1e-8)
+    found = inferred(q, influence="plain")[1]
+    ends = np.array([np.linalg.eigvalsh(np.linalg.inv(f.inverse))[:, [0, -1]] for f in found])
+    low, high = ends[..., 0].min(), ends[..., 1].max()
+    for inference, step, N in (
+        ("spc", 1 / high, int(25 * high / low)),  # (1 - low/high)^N is below e^-25
+        ("epc", "adaptive", 500),
+    ):
+        options = {"inference": inference, "start": start, "step_size": step, "inference_steps": N}
+        g = call(q, influence="plain", tolerance=None if inference == "spc" else 1e-10, **options)
+        assert_same([g.states, g.energy], [exact.states, exact.energy], rtol=1e-8)
+        assert_gradient(g, exact.grads, rtol=1e-7)
 
 
 # ---------------------------------------------------------------------- when it is BPTT
@@ -237,7 +241,7 @@ def test_every_inference_ends_at_the_equilibrium(inference, start, kinds, seed):
 
 @pytest.mark.parametrize("kinds", CHAINS, ids="-".join)
 @given(seed=SEEDS)
-@few(max_examples=4)
+@few(max_examples=2)
 def test_fixed_predictions_give_bptt(kinds, seed):
     """(TPR.10): any cell, any stack, any precision of the state, any beta; policy x is not BPTT."""
     q = draw(seed, kinds, hidden="none")
@@ -251,7 +255,7 @@ def test_fixed_predictions_give_bptt(kinds, seed):
 
 @pytest.mark.parametrize("kinds", [*map(readout_kinds, GATED), ["rnn"], ["lru"], ["elstm", "dense"], STACKS[0]], ids="-".join)
 @given(seed=SEEDS)
-@few(max_examples=4)
+@few(max_examples=2)
 def test_one_step_gives_a_multiple_of_bptt(kinds, seed):
     """(TPR.11): lam times the gradient of BPTT for what stands up to the state; the readout at the moved state is its own."""
     q = draw(seed, kinds, state="none", hidden="none")
@@ -268,8 +272,9 @@ def test_one_step_gives_a_multiple_of_bptt(kinds, seed):
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.filterwarnings("ignore:spc inference diverged")  # lam = 1 is no descent, and need not be
 @given(seed=SEEDS)
-@few(max_examples=4)
+@few(max_examples=2)
 def test_zero_divergence_inference_gives_bptt(depth, seed):
     """(TPR.12): lam = 1, as many steps as the readout has blocks; one more is not BPTT."""
     q = draw(seed, ["gru", *["dense"] * depth], state="none", hidden="none", beta=1.0)
@@ -305,7 +310,7 @@ def test_nothing_observed_is_a_step_forward(influence, carry):
 
 
 @given(seed=SEEDS, cell=st.sampled_from(["rnn", "gru", "lstm"]))
-@few(max_examples=10)
+@few(max_examples=4)
 def test_the_certificate_bounds_the_difference(seed, cell):
     """(TPR.13): of the influences after every step, and of the gradients, summed and step by step."""
     q = draw(seed, readout_kinds(cell), learn_h0=False)
