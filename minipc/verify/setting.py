@@ -19,10 +19,14 @@ try:
     from reference import autograd_oracles as ad
     from reference import block_oracles as block_ad
     from reference import closed_form as cf
+    from reference import kalman
     from reference import temporal_oracles as time_ad
     from reference import tpc_loops
+    from reference import tpc_oracles as tpc_ad
+    from reference import tpc_problems
     from reference.problems import astype, linear, make
     from reference.temporal_problems import make as sequence
+    from reference.tpc_problems import spd
 except ImportError as error:
     raise ImportError(
         "verify compares with the oracles in reference/, which need HIPS autograd: "
@@ -45,6 +49,7 @@ __all__ = [
     "flat",
     "hessian",
     "in_time",
+    "kalman",
     "linear",
     "make",
     "network",
@@ -56,11 +61,14 @@ __all__ = [
     "rel",
     "sequence",
     "smooth",
+    "spd",
     "stack",
     "stretch",
     "time_ad",
     "times",
     "tpc_loops",
+    "tpc_ad",
+    "tpc_problems",
 ]
 
 BLOCKS = {"dense": Dense, "embedding": Embedding, "rnn": RNN, "gru": GRU, "lstm": LSTM}
