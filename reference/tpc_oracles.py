@@ -84,22 +84,17 @@ def parts(free, sizes):
     return [free[:, a:b] for a, b in pairwise(ends)]
 
 
-def energy(
-    blocks, params, mu, free, u, y, loss_name, counts=None, beta=1.0, precision=None, output_weight=None
-):
-    """F_t (B,), (tPC.2). ``output_weight`` is a mistake on purpose: a factor of everything above the state."""
+def energy(blocks, params, mu, free, u, y, loss_name, counts=None, beta=1.0, precision=None):
+    """F_t (B,), (tPC.2)."""
     fs = chain(blocks, params)
     Pi = [None] * (1 + len(fs)) if precision is None else precision
     s = parts(free, widths(blocks, params, mu.shape[1], u))
     F = quadratic(s[0] - mu, Pi[0])  # (tPC.2): (tPC.1) in the brackets
-    hidden = 0.0
     for l, f in enumerate(fs[:-1], start=1):
-        hidden = hidden + quadratic(s[l] - f(s[l - 1], u), Pi[l])  # (tPC.2): hidden states of the readout
+        F = F + quadratic(s[l] - f(s[l - 1], u), Pi[l])  # (tPC.2): hidden states of the readout
     L = loss_value(loss_name, fs[-1](s[-1], u), y, Pi[-1])
     L = L if counts is None else L * counts  # (tPC.8)
-    if output_weight is not None:
-        return F + output_weight * (hidden + L)
-    return F + hidden + beta * L  # (tPC.2): beta on the loss of the output only
+    return F + beta * L  # (tPC.2): beta on the loss of the output only
 
 
 def slope(F, free):
@@ -174,7 +169,6 @@ def trajectory(
     carry="state",
     beta=1.0,
     precision=None,
-    output_weight=None,
     found=None,
     held=None,
     near=None,
@@ -208,7 +202,7 @@ def trajectory(
             if copies > 1:  # every lane so many times over
                 mu, x, y = (np.repeat(v, copies, axis=0) for v in (mu, x, y))
                 counts = None if counts is None else np.repeat(counts, copies)
-            return energy(blocks, params, mu, free, x, y, loss_name, counts, beta, precision, output_weight)
+            return energy(blocks, params, mu, free, x, y, loss_name, counts, beta, precision)
 
         if influence is None:
             raise ValueError("without an influence the carried states are held: stop_gradient")
@@ -292,7 +286,9 @@ def sensitivity(blocks, params, *data, found=None, **options):
         return anp.stack([anp.stack([step.free[:, :N], step.mu]) for step in steps])  # (T, 2, B, N)
 
     pull, values = make_vjp(states)(params)
-    empty = lambda: [{k: np.zeros((len(found), *values.shape[2:], *v.shape)) for k, v in p.items()} for p in params]  # noqa: E731
+    empty = lambda: [
+        {k: np.zeros((len(found), *values.shape[2:], *v.shape)) for k, v in p.items()} for p in params
+    ]  # noqa: E731
     both = empty(), empty()
     for t, which, b, k in np.ndindex(values.shape):
         one = np.zeros(values.shape)

@@ -29,6 +29,8 @@ class Inference(NamedTuple):
     @property
     def native(self):
         """The precisions as the engine has them: the state of an LRU is Re, Im, Re, Im, ... there."""
+        if self.precision is None:
+            return None
         Pi, p = self.precision[0], self.problem
         if p.blocks[last_cell(p.blocks)]["kind"] != "lru" or np.ndim(Pi) == 0:
             return self.precision
@@ -52,14 +54,18 @@ def precision_of(rng, n, kind="any"):
     return rng.uniform(0.5, 2.0, n) if kind == "diagonal" else spd(rng, n)
 
 
-def draw(rng, kinds=None, *, state="any", hidden="any", beta="any", **options):
-    """A problem with the kinds of precision ``state`` and ``hidden``; the last entry weighs a squared error."""
-    p = make(rng, kinds, **options)
-    N = states(p)
-    sizes = widths(p.blocks, p.params, N, np.zeros((1, inputs_of_cell(p))))
+def precisions(rng, p, state="any", hidden="any"):
+    """Of the state, and of the output of every block above it; the last one weighs a squared error."""
+    sizes = widths(p.blocks, p.params, states(p), np.zeros((1, inputs_of_cell(p))))
     found = [precision_of(rng, sizes[0], state), *(precision_of(rng, n, hidden) for n in sizes[1:])]
-    found.append(precision_of(rng, p.targets.shape[2], hidden) if p.loss == "mse" else None)
-    return Inference(p, found, float(rng.choice([1.0, 0.3, 0.1])) if beta == "any" else float(beta))
+    return [*found, precision_of(rng, p.targets.shape[2], hidden) if p.loss == "mse" else None]
+
+
+def draw(rng, kinds=None, *, state="any", hidden="any", beta="any", **options):
+    """A problem in time with the kinds of precision ``state`` and ``hidden``."""
+    p = make(rng, kinds, **options)
+    beta = float(rng.choice([1.0, 0.3, 0.1])) if beta == "any" else float(beta)
+    return Inference(p, precisions(rng, p, state, hidden), beta)
 
 
 def states(p):

@@ -28,6 +28,7 @@ from . import (  # noqa: F401  they register their claims
     linear_nets,
     public_code,
     stacks,
+    temporal_pc,
     through_time,
     travel,
 )

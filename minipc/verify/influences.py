@@ -67,7 +67,7 @@ def t02(rng):
     return error, min(off(recursion(q, carried), right) for carried in wrong.values())
 
 
-def _matrix(net, params, influence, B, N):
+def matrix(net, params, influence, B, N):
     """M (B, N, P) of one cell, entry by entry, as the influence gives it to credit; [Re; Im] of a complex state."""
     (l,), rows = net.cells, []
     cell = net.blocks[l]
@@ -121,10 +121,10 @@ def t03(rng):
         parts = time_ad.immediate_jacobian(block, theta, states[t], u)
         Mbar.append(np.concatenate([parts[name].reshape(B, N, -1) for name in moving], axis=2))
         carry = _one_step(p, t, carry)
-        M.append(_matrix(net, p.params, carry.influence, B, N))
+        M.append(matrix(net, p.params, carry.influence, B, N))
         moved = _one_step(p, t, noisy)
         noisy = _shaken(moved, rng)
-        reached, shaken = (_matrix(net, p.params, c.influence, B, N) for c in (moved, noisy))
+        reached, shaken = (matrix(net, p.params, c.influence, B, N) for c in (moved, noisy))
         here = norm(shaken - M[t])
         bound = np.linalg.norm(J[t], 2, axis=(1, 2)) * before + norm(shaken - reached)  # (RTRL.5)
         errors.append((here / bound - 1).max())

@@ -54,7 +54,9 @@ def readout_kinds(kind):
 # ---------------------------------------------------------------------- the oracles among themselves
 
 
-@pytest.mark.parametrize("kinds", [*map(readout_kinds, (*GATED, *DIAGONAL)), ["lru"], ["rnn", "dense", "dense"]])
+@pytest.mark.parametrize(
+    "kinds", [*map(readout_kinds, (*GATED, *DIAGONAL)), ["lru"], ["rnn", "dense", "dense"]]
+)
 @given(seed=SEEDS)
 @few(max_examples=2)
 def test_the_gradient_of_the_equilibria_by_complex_step(kinds, seed):
@@ -149,7 +151,9 @@ def test_every_index_written_out(influence, carry, seed, inference):
 # ---------------------------------------------------------------------- the engine
 
 
-@pytest.mark.parametrize("kinds", [*map(readout_kinds, GATED), ["rnn"], ["lstm"], ["gru", "dense", "dense"], *STACKS])
+@pytest.mark.parametrize(
+    "kinds", [*map(readout_kinds, GATED), ["rnn"], ["lstm"], ["gru", "dense", "dense"], *STACKS]
+)
 @given(seed=SEEDS)
 @few(max_examples=2)
 def test_implicit_is_the_gradient_of_the_equilibria(kinds, seed):
@@ -253,7 +257,9 @@ def test_fixed_predictions_give_bptt(kinds, seed):
     assert_differ(flat(call(q, influence="plain", inference="fixed").grads), flat(g.grads), min_rel=1e-6)
 
 
-@pytest.mark.parametrize("kinds", [*map(readout_kinds, GATED), ["rnn"], ["lru"], ["elstm", "dense"], STACKS[0]], ids="-".join)
+@pytest.mark.parametrize(
+    "kinds", [*map(readout_kinds, GATED), ["rnn"], ["lru"], ["elstm", "dense"], STACKS[0]], ids="-".join
+)
 @given(seed=SEEDS)
 @few(max_examples=2)
 def test_one_step_gives_a_multiple_of_bptt(kinds, seed):
