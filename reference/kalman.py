@@ -96,7 +96,7 @@ def stationary(A, C, Q, R, steps=10_000):
         K = gain(P, C, R)
         new = A @ (np.eye(len(A)) - K @ C) @ P @ A.T + Q
         new = 0.5 * (new + new.T)
-        if np.abs(new - P).max() <= 1e-13 * np.abs(new).max():
+        if np.abs(new - P).max() <= 1e-12 * np.abs(new).max():
             return new, gain(new, C, R)
         P = new
     raise ValueError("the Riccati equation did not settle: is the pair (A, C) detectable?")

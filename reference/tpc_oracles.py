@@ -288,7 +288,7 @@ def sensitivity(blocks, params, *data, found=None, **options):
     pull, values = make_vjp(states)(params)
     empty = lambda: [
         {k: np.zeros((len(found), *values.shape[2:], *v.shape)) for k, v in p.items()} for p in params
-    ]  # noqa: E731
+    ]
     both = empty(), empty()
     for t, which, b, k in np.ndindex(values.shape):
         one = np.zeros(values.shape)

@@ -19,11 +19,10 @@ try:
     from reference import autograd_oracles as ad
     from reference import block_oracles as block_ad
     from reference import closed_form as cf
-    from reference import kalman
+    from reference import kalman, tpc_problems
     from reference import temporal_oracles as time_ad
     from reference import tpc_loops
     from reference import tpc_oracles as tpc_ad
-    from reference import tpc_problems
     from reference.problems import astype, linear, make
     from reference.temporal_problems import make as sequence
     from reference.tpc_problems import spd

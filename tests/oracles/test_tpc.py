@@ -7,9 +7,9 @@ import pytest
 from helpers.checks import assert_differ, assert_live, assert_same
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracles.test_through_time import flat, native, network
 
 import minipc as pc
+from oracles.test_through_time import flat, native, network
 from reference import temporal_oracles as ad
 from reference import tpc_loops as loops
 from reference import tpc_oracles as oracle
