@@ -286,17 +286,15 @@ def sensitivity(blocks, params, *data, found=None, **options):
         return anp.stack([anp.stack([step.free[:, :N], step.mu]) for step in steps])  # (T, 2, B, N)
 
     pull, values = make_vjp(states)(params)
-    empty = lambda: [
-        {k: np.zeros((len(found), *values.shape[2:], *v.shape)) for k, v in p.items()} for p in params
-    ]
-    both = empty(), empty()
+    shape = (len(found), *values.shape[2:])
+    both = [[{k: np.zeros((*shape, *v.shape)) for k, v in p.items()} for p in params] for _ in range(2)]
     for t, which, b, k in np.ndindex(values.shape):
         one = np.zeros(values.shape)
         one[t, which, b, k] = 1.0
         for l, row in enumerate(pull(one)):
             for name, value in row.items():
                 both[which][l][name][t, b, k] = value
-    return both
+    return tuple(both)
 
 
 def full(Pi, n):
