@@ -115,7 +115,7 @@ def t21(rng):
 def t22(rng):
     q, g, found, left = settled(rng, any_chain(rng, GATED + DIAGONAL), None, hidden="none")
     exact = tpc_ad.stop_gradient(*q.arguments, found=found, **q.options)
-    r = tpc_problems.draw(rng, ["rnn", "dense"], T=6, beta=1.0, alpha=1.0, radius=1.0)
+    r = tpc_problems.draw(rng, ["rnn", "dense"], T=6, beta=1.0, alpha=1.0, radius=1.0, mask=False)
     without = tpc_ad.gradient(*r.arguments, **r.options)
     return max(left, far(g.grads, exact)) * q.beta, far(learned(r, influence=None).grads, without)
 
@@ -199,7 +199,7 @@ def t28(rng):
     a, d = flat(g.grads), flat(direction)
     error = max(error, abs(a @ d - along) / (np.linalg.norm(a) * np.linalg.norm(d)))
     error = max(error, far(g.grads, tpc_ad.gradient(*q.arguments, found=found, **q.options)))
-    r = tpc_problems.draw(rng, ["rnn", "dense"], T=6, beta=1.0, state="none", alpha=1.0, radius=1.0)
+    r = tpc_problems.draw(rng, ["rnn", "dense"], T=6, beta=1.0, state="none", alpha=1.0, radius=1.0, mask=False)
     exact = tpc_ad.gradient(*r.arguments, **r.options)
     return error * q.beta, off(learned(r, influence="plain").grads[:1], exact[:1])
 
@@ -261,7 +261,7 @@ def t31(rng):
         q, g, found, left = settled(rng, kinds, "plain", "prediction", hidden="none")
         exact = tpc_ad.gradient(*q.arguments, found=found, carry="prediction", **q.options)
         error = max(error, left * q.beta, far(g.grads, exact) * q.beta)
-    r = tpc_problems.draw(rng, ["rnn", "dense"], T=6, beta=1.0, alpha=1.0, radius=1.0)
+    r = tpc_problems.draw(rng, ["rnn", "dense"], T=6, beta=1.0, alpha=1.0, radius=1.0, mask=False)
     right = tpc_ad.gradient(*r.arguments, carry="prediction", **r.options)
     return error, far(learned(r, influence="plain").grads, right)
 
@@ -279,7 +279,7 @@ def t32(rng):
     q.precision[-1] = None  # that would be another loss
     fixed = {"influence": "plain", "inference": "fixed"}
     g = learned(q, carry="prediction", **fixed)
-    r = tpc_problems.Inference(remembering(rng), None, 1.0)
+    r = tpc_problems.Inference(remembering(rng)._replace(mask=None), None, 1.0)
     wrong = far(learned(r, **fixed).grads, time_ad.loss_gradient(*r.arguments))
     return off(g.grads, time_ad.loss_gradient(*p.arguments)), wrong
 
@@ -310,7 +310,7 @@ def t33(rng):
         g, exact = learned(q, **{**one, **options}).grads, time_ad.loss_gradient(*q.arguments)
         return far(up_to_the_state(q, g), times(lam, up_to_the_state(q, exact)))
 
-    r = tpc_problems.Inference(remembering(rng), None, 1.0)
+    r = tpc_problems.Inference(remembering(rng)._replace(mask=None), None, 1.0)
     two = {"carry": "prediction", "inference_steps": 2}
     return distance(q, carry="prediction"), min(distance(r, **two), distance(r, carry="state"))
 
