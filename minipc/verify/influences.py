@@ -7,6 +7,7 @@ from .setting import (
     any_sequence,
     claim,
     in_time,
+    influence_matrix,
     off,
     plus,
     recurrent,
@@ -67,19 +68,6 @@ def t02(rng):
     return error, min(off(recursion(q, carried), right) for carried in wrong.values())
 
 
-def matrix(net, params, influence, B, N):
-    """M (B, N, P) of one cell, entry by entry, as the influence gives it to credit; [Re; Im] of a complex state."""
-    (l,), rows = net.cells, []
-    cell = net.blocks[l]
-    for b, k in np.ndindex(B, N):
-        credit = [None] * len(net.blocks)
-        credit[l] = np.zeros((B, cell.state_size), complex if cell.complex_state else float)
-        credit[l][b, k % cell.state_size] = 1.0 if k < cell.state_size else -1j  # Re(q M)
-        grads = influence.gradients(params, influence.readout(credit))[l]
-        rows.append(np.concatenate([grads[name].ravel() for name in cell.shapes if name in grads]))
-    return np.array(rows).reshape(B, N, -1)
-
-
 def _one_step(p, t, carry):
     """The carry after step t."""
     part = stretch(p, t, t + 1) if carry is None else stretch(p, t, t + 1, h0=None)
@@ -121,10 +109,10 @@ def t03(rng):
         parts = time_ad.immediate_jacobian(block, theta, states[t], u)
         Mbar.append(np.concatenate([parts[name].reshape(B, N, -1) for name in moving], axis=2))
         carry = _one_step(p, t, carry)
-        M.append(matrix(net, p.params, carry.influence, B, N))
+        M.append(influence_matrix(net, p.params, carry.influence, B, N))
         moved = _one_step(p, t, noisy)
         noisy = _shaken(moved, rng)
-        reached, shaken = (matrix(net, p.params, c.influence, B, N) for c in (moved, noisy))
+        reached, shaken = (influence_matrix(net, p.params, c.influence, B, N) for c in (moved, noisy))
         here = norm(shaken - M[t])
         bound = np.linalg.norm(J[t], 2, axis=(1, 2)) * before + norm(shaken - reached)  # (RTRL.5)
         errors.append((here / bound - 1).max())

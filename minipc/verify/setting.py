@@ -48,6 +48,7 @@ __all__ = [
     "flat",
     "hessian",
     "in_time",
+    "influence_matrix",
     "kalman",
     "linear",
     "make",
@@ -219,6 +220,19 @@ def stretch(problem, begin, end=None, **replaced):
 def paired(states):
     """States of the engine, or derivatives by them, as the oracles have them: complex ones in real pairs."""
     return [time_ad.pairs(h) if h.dtype.kind == "c" else h for h in states]
+
+
+def influence_matrix(net, params, influence, B, N):
+    """M (B, N, P) of one cell, entry by entry, as the influence gives it to credit; [Re; Im] of a complex state."""
+    (l,), rows = net.cells, []
+    cell = net.blocks[l]
+    for b, k in np.ndindex(B, N):
+        credit = [None] * len(net.blocks)
+        credit[l] = np.zeros((B, cell.state_size), complex if cell.complex_state else float)
+        credit[l][b, k % cell.state_size] = 1.0 if k < cell.state_size else -1j  # Re(q M)
+        grads = influence.gradients(params, influence.readout(credit))[l]
+        rows.append(np.concatenate([grads[name].ravel() for name in cell.shapes if name in grads]))
+    return np.array(rows).reshape(B, N, -1)
 
 
 def by_complex_step(problem):

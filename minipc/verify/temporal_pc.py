@@ -8,12 +8,12 @@ from ..influence import start
 from ..recurrent import RecurrentNetwork, prepare_sequences
 from ..timestep import Timestep
 from ..trajectory import walk
-from .influences import matrix
 from .setting import (
     any_sequence,
     claim,
     flat,
     in_time,
+    influence_matrix,
     off,
     paired,
     rel,
@@ -170,7 +170,7 @@ def engine_influences(q, damped=True):
         if damped:
             M.damp(path.looks[0].now)  # (TPR.5)
             above.append(M.R.copy())
-        own.append(matrix(net, params, M, *path.mu.shape[1:]))
+        own.append(influence_matrix(net, params, M, *path.mu.shape[1:]))
     return own, above
 
 
@@ -199,7 +199,9 @@ def t28(rng):
     a, d = flat(g.grads), flat(direction)
     error = max(error, abs(a @ d - along) / (np.linalg.norm(a) * np.linalg.norm(d)))
     error = max(error, far(g.grads, tpc_ad.gradient(*q.arguments, found=found, **q.options)))
-    r = tpc_problems.draw(rng, ["rnn", "dense"], T=6, beta=1.0, state="none", alpha=1.0, radius=1.0, mask=False)
+    r = tpc_problems.draw(
+        rng, ["rnn", "dense"], T=6, beta=1.0, state="none", alpha=1.0, radius=1.0, mask=False
+    )
     exact = tpc_ad.gradient(*r.arguments, **r.options)
     return error * q.beta, off(learned(r, influence="plain").grads[:1], exact[:1])
 

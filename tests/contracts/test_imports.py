@@ -55,6 +55,7 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
             "exact_backprop",
             "examples",
             "gradients",
+            "kalman",
             "learning",
             "linear_nets",
             "stacks",
@@ -63,7 +64,8 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
         ],
         15,
     ),
-    "influences": 16,  # shares the problems of through_time
+    "influences": 16,  # they share the problems of through_time
+    "temporal_pc": 16,
     "public_code": 17,  # and this the recursion of influences
     "verify": 18,
     "tour": 19,
