@@ -149,7 +149,7 @@ class Timestep:
         if self.complex:
             net.blocks[1].see(u)
         precisions = self.Pi if Pi is None else [None, Pi, *self.Pi[2:]]
-        s, now, first = spc._feedforward(net, theta, mu, y, precisions)
+        s, now, first = spc._feedforward(net, theta, mu, y, precisions)  # (tPC.1), (tPC.2)
         loss = net.loss.value(now.yhat, y)
         if idle:
             return Inferred(mu, now, loss, loss, loss, 0 * loss)  # (tPC.8)
@@ -172,7 +172,7 @@ class Timestep:
             return self._newton(s, y, precisions, now, first, loss)
         if Pi is None and self.gram is not None:
             return self._in_output(mu, y, now, first, loss)
-        run, now, start = spc.relax(
+        run, now, start = spc.relax(  # (tPC.4)
             net, theta, s, y, precisions, now, first, self.steps, self.step_size, self.tolerance, 0
         )
         return Inferred(run.s[1], now, loss, start, run.energy, run.residual)
@@ -246,7 +246,7 @@ class Timestep:
         ends = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
         for _ in range(self.steps):
             gradient = spc._activity_gradient(net, theta, now)
-            H, _ = self.second_derivatives(now, Pi, mixed=False)
+            H, _ = self.second_derivatives(now, Pi, mixed=False)  # linear: (tPC.9), (KAL.1)
             step = xp.linalg.solve(H, xp.concatenate(gradient[1:], axis=1)[:, :, None])[:, :, 0]
             s = [s[0], *(v - step[:, a:b] for v, a, b in zip(s[1:], ends[:-1], ends[1:], strict=True))]
             now = spc._errors(net, theta, s, y, Pi, first)

@@ -204,7 +204,7 @@ def _one_step(net, params, p, path):
         lanes = Tape(
             *(flat_time(a)[None] for a in tape[:3]), tuple(flat_time(a)[None] for a in tape.kept), None
         )
-        swept = cell.sweep(params[l], lanes, None, flat_time(q[l]))
+        swept = cell.sweep(params[l], lanes, None, flat_time(q[l]))  # (tPC.7)
         grads[l] = grads[l] | cell.gradients(params[l], lanes, swept)
         if cell.learn_h0:  # it enters where a step begins at the initial state
             xp, begins = array_module(path.mu), _begins(p, path.cut, T, B)

@@ -92,13 +92,13 @@ def _follow(cell, p, state, x, y, w, reset, start, step, seen, kalman):
     for t in range(len(x)):
         if reset is not None:
             state = xp.where(reset[t][:, None], start, state)
-        after, tape = cell.scan(p, state, x[t : t + 1])
+        after, tape = cell.scan(p, state, x[t : t + 1])  # (tPC.1)
         mu, lanes = after[0], None if w is None else w[t]
         Pi = None if kalman is None else kalman.predict(cell, p, tape, None if reset is None else reset[t])
-        look = step.infer(mu, y[t], x[t], lanes, state, Pi, idle=not seen[t])
+        look = step.infer(mu, y[t], x[t], lanes, state, Pi, idle=not seen[t])  # (TPR.1)
         if kalman is not None:
             covariance.append(kalman.update(look.now, Pi))
-        state = step.as_state(look.s)
+        state = step.as_state(look.s)  # (TPR.4)
         for values, value in ((tapes, tape), (mus, mu), (states, state), (looks, look)):
             values.append(value)
     return xp.stack(mus), xp.stack(states), _joined(tapes, reset), looks, state, covariance
