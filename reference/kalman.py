@@ -48,7 +48,8 @@ def kalman_filter(A, drive, C, Q, R, y, start, start_covariance, seen=None):
         some = np.ones(len(R), bool) if seen is None else seen[t]
         K = gain(P, C[some], R[np.ix_(some, some)])
         s = mu + K @ (y[t, some] - C[some] @ mu)  # (KAL.1)
-        Sig = (np.eye(len(P)) - K @ C[some]) @ P  # (KAL.2)
+        left = np.eye(len(P)) - K @ C[some]
+        Sig = left @ P @ left.T + K @ R[np.ix_(some, some)] @ K.T  # (KAL.2), in the form that stays positive
         rows.append((mu, P, s, Sig))
     return Estimate(*(np.array(part) for part in zip(*rows, strict=True)))
 
@@ -94,8 +95,8 @@ def stationary(A, C, Q, R, steps=10_000):
     P = Q
     for _ in range(steps):
         K = gain(P, C, R)
-        new = A @ (np.eye(len(A)) - K @ C) @ P @ A.T + Q
-        new = 0.5 * (new + new.T)
+        left = np.eye(len(A)) - K @ C
+        new = A @ (left @ P @ left.T + K @ R @ K.T) @ A.T + Q  # (KAL.4)
         if np.abs(new - P).max() <= 1e-12 * np.abs(new).max():
             return new, gain(new, C, R)
         P = new
