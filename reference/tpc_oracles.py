@@ -15,7 +15,7 @@ id        equation                                                              
 (tPC.7)   gradient of (1/beta) sum F_t*, the states carried held constant         stop_gradient
 (tPC.8)   where nothing is observed, beta L_t = 0 and s_t = mu_t                   trajectory
 (TPR.1)   s_t = argmin F_t                                                        minimum, trajectory
-(TPR.2)   M_t = dmu_t/dtheta = Mbar_t + J_t S_{t-1}                               sensitivity, recursion
+(TPR.2)   M_t = dmu_t/dtheta = Mbar_t + J_t S_{t-1}                               recursion, sensitivity
 (TPR.3)   g = -(1/beta) sum M_t^T Pi eps_t, and the local gradient above          recursion
 (TPR.4)   c_t = s_t ("state") or mu_t ("prediction")                              trajectory
 (TPR.5)   S_t from M_t: none, plain, implicit, diag                               trajectory, recursion
@@ -275,26 +275,25 @@ def along(blocks, params, direction, *data, beta=1.0, found=None, **options):
     return float(np.imag(_total(steps, beta)) / h)
 
 
-def sensitivity(blocks, params, *data, found=None, **options):
-    """(ds_t/dtheta, dmu_t/dtheta), each a list over the blocks of dicts of (T, B, N, ...), (TPR.2), (TPR.6), (TPR.7)."""
+def sensitivity(blocks, params, *data, found=None, at=None, **options):
+    """ds_t/dtheta, a list over the blocks of dicts of (len(at), B, N, ...), (TPR.6), (TPR.7); ``at``: which steps, None all."""
     found = trajectory(blocks, params, *data, **options) if found is None else found
     options.pop("near", None)
-    N = found[0].mu.shape[1]
+    N, at = found[0].mu.shape[1], range(len(found)) if at is None else at
 
     def states(theta):
         steps = trajectory(blocks, theta, *data, found=found, **options)
-        return anp.stack([anp.stack([step.free[:, :N], step.mu]) for step in steps])  # (T, 2, B, N)
+        return anp.stack([steps[t].free[:, :N] for t in at])
 
     pull, values = make_vjp(states)(params)
-    shape = (len(found), *values.shape[2:])
-    both = [[{k: np.zeros((*shape, *v.shape)) for k, v in p.items()} for p in params] for _ in range(2)]
-    for t, which, b, k in np.ndindex(values.shape):
+    derivatives = [{k: np.zeros((*values.shape, *v.shape)) for k, v in p.items()} for p in params]
+    for index in np.ndindex(values.shape):
         one = np.zeros(values.shape)
-        one[t, which, b, k] = 1.0
-        for l, row in enumerate(pull(one)):
+        one[index] = 1.0
+        for rows, row in zip(derivatives, pull(one), strict=True):
             for name, value in row.items():
-                both[which][l][name][t, b, k] = value
-    return tuple(both)
+                rows[name][index] = value
+    return derivatives
 
 
 def full(Pi, n):

@@ -97,7 +97,7 @@ def test_the_recursion_gives_the_derivative_of_the_inferred_state(cell, seed):
     found = oracle.trajectory(*q.arguments, **q.options)
     args, options = (q.arguments[:2], {**q.options, "reset": q.problem.reset})
     total, S = oracle.recursion(*args, found, "implicit", **options)
-    inferred, _ = oracle.sensitivity(*q.arguments, found=found, **q.options)
+    inferred = oracle.sensitivity(*q.arguments, found=found, **q.options)
     names = [name for name in total if name not in ("C_re", "C_im", "D")]
     for t in range(len(found)):
         assert_same([S[t][k] for k in names], [inferred[0][k][t] for k in names], rtol=EXACT)
@@ -326,7 +326,7 @@ def test_the_certificate_bounds_the_difference(seed, cell):
         network(p), p.params, p.inputs, p.targets, p.mask, native(p), p.reset,
         precision=q.native, beta=q.beta, **NEWTON,
     )  # fmt: skip
-    inferred, _ = oracle.sensitivity(*q.arguments, found=found, **q.options)
+    inferred = oracle.sensitivity(*q.arguments, found=found, **q.options)
     _, S = oracle.recursion(*q.arguments[:2], found, "plain", **{**q.options, "reset": p.reset})
     T, B = p.inputs.shape[:2]
     for t in range(T):
