@@ -113,7 +113,8 @@ def t21(rng):
     trials=10,
 )
 def t22(rng):
-    q, g, found, left = settled(rng, any_chain(rng, GATED + DIAGONAL), None, hidden="none")
+    learn = bool(rng.random() < 0.5)
+    q, g, found, left = settled(rng, any_chain(rng, GATED + DIAGONAL), None, hidden="none", learn_h0=learn)
     exact = tpc_ad.stop_gradient(*q.arguments, found=found, **q.options)
     r = tpc_problems.draw(rng, ["rnn", "dense"], T=6, beta=1.0, alpha=1.0, radius=1.0, mask=False)
     without = tpc_ad.gradient(*r.arguments, **r.options)
