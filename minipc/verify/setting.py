@@ -19,9 +19,8 @@ try:
     from reference import autograd_oracles as ad
     from reference import block_oracles as block_ad
     from reference import closed_form as cf
-    from reference import kalman, tpc_problems
+    from reference import kalman, tpc_loops, tpc_problems
     from reference import temporal_oracles as time_ad
-    from reference import tpc_loops
     from reference import tpc_oracles as tpc_ad
     from reference.problems import astype, linear, make
     from reference.temporal_problems import make as sequence
@@ -66,8 +65,8 @@ __all__ = [
     "stretch",
     "time_ad",
     "times",
-    "tpc_loops",
     "tpc_ad",
+    "tpc_loops",
     "tpc_problems",
 ]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import minipc as pc
 from oracles.test_through_time import flat, native, network
 from reference import temporal_oracles as ad
-from reference import tpc_loops as loops
+from reference import tpc_indices as loops
 from reference import tpc_oracles as oracle
 from reference import tpc_problems as problems
 
