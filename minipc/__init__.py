@@ -40,14 +40,17 @@ from .recurrent import RecurrentNetwork
 from .residual import Residual
 from .rules import RULES
 from .schedules import Cosine, StepDecay, WarmUp
+from .spiking import ALIF, LIF
 from .train import CheckpointError, EarlyStopping, Interrupted, accuracy, evaluate, fit
 
 __version__ = "0.5.0"
 
 __all__ = [
+    "ALIF",
     "ELSTM",
     "GRU",
     "KF",
+    "LIF",
     "LRU",
     "LSTM",
     "RFLO",

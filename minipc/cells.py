@@ -409,9 +409,10 @@ class GatedCell(Cell):
         if local.slope is not None:
             J = J * local.slope[t][:, None]
         direct = local.direct[0]
-        if direct is not None:  # only in cells of one part: on the diagonal of J
+        if direct is not None:  # on the diagonal of the blocks of J
             unit = xp.arange(n)
-            J[:, unit, unit] += direct if is_number(direct) else direct[t, :, 0]  # (RNN.4), (GRU.3)
+            passed = direct if is_number(direct) else direct[t]
+            J.reshape(B, self.parts, n, n)[:, :, unit, unit] += passed  # (RNN.4), (GRU.3), (EPROP.2)
         new = xp.matmul(J, X[:, :n], out=out)
         for part in range(1, self.parts):  # (LSTM.3)
             past = X[:, None, part * n : (part + 1) * n]

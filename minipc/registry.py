@@ -6,10 +6,11 @@ from .convolution import AvgPool2d, Conv2d, MaxPool2d
 from .diagonal import ELSTM, LRU, RTU
 from .normalisation import BatchNorm2d, LayerNorm
 from .residual import Residual
+from .spiking import ALIF, LIF
 
 _ALL = (Dense, Conv2d, MaxPool2d, AvgPool2d, Flatten, Embedding, Residual, LayerNorm, BatchNorm2d)
 BLOCKS = {block.__name__: block for block in _ALL}
-CELLS = {cell.__name__: cell for cell in (RNN, GRU, LSTM, ELSTM, LRU, RTU)}
+CELLS = {cell.__name__: cell for cell in (RNN, GRU, LSTM, ELSTM, LRU, RTU, LIF, ALIF)}
 
 
 def build(name, config):
