@@ -32,6 +32,7 @@ from .checkpoint import load_checkpoint
 from .convolution import AvgPool2d, Conv2d, MaxPool2d
 from .dag import Dag
 from .diagonal import ELSTM, LRU, RTU
+from .eprop import EProp
 from .inference import InferenceWarning
 from .network import Gradient, Network
 from .normalisation import BatchNorm2d, LayerNorm, freeze_statistics
@@ -70,6 +71,7 @@ __all__ = [
     "Cosine",
     "Dag",
     "Dense",
+    "EProp",
     "EarlyStopping",
     "Embedding",
     "Flatten",

@@ -33,23 +33,26 @@ from .backend import array_module
 from .blocks import Dense, Embedding
 from .cells import GatedCell
 from .diagonal import times_input
+from .eprop import EProp
 from .recurrent import is_cell
 
 NAMES = ("hybrid", "exact", "diagonal", "local")
+METHODS = {"eprop": EProp}  # approximations in modules of their own
 BLOCK = 128  # steps at most in a block, unless more are asked for
 
 
 def start(name, net, params, h, block=None):
     """A new influence of this name for the states ``h`` (a list, one entry a block).
 
-    A name of :mod:`minipc.approximations` ("snap-1", "uoro", ...) or one of its objects (``SnAp(2)``) gives an
-    approximation.
+    A name of :mod:`minipc.approximations` ("snap-1", "uoro", ...), "eprop" or "dni", or one of their objects
+    (``SnAp(2)``), gives an approximation.
     ``block`` is the number of steps between two updates of "hybrid"; None: twice the size of the largest state, at
     least 32 and at most 128 (so many steps share the cost of carrying M).
     """
-    method = name if _has_start(name) else approximations.named(name)
+    own = METHODS[name]() if isinstance(name, str) and name in METHODS else None
+    method = name if _has_start(name) else own or approximations.named(name)
     if method is None:
-        check_word("influence", name, (*NAMES, *approximations.NAMES))
+        check_word("influence", name, (*NAMES, *approximations.NAMES, *METHODS))
     if block is not None:
         check_count("block", block, least=1)
         if name != "hybrid":

@@ -258,12 +258,23 @@ def _steps(net, params, p, state, cut, total=None):
     if not any(anew) and fast_influence.applies(M, q):  # the same numbers, with less work
         total = fast_influence.advance(M, params, done, q, total)
         return values, grads, total, State(done.last, M, start)
+    seen = observed(p.targets[cut], None if p.mask is None else p.mask[cut])
     for t in range(len(values)):
         if anew[t]:
             M.reset(p.reset[cut][t])  # (RTRL.6)
+        if hasattr(M, "observe"):  # what learns from targets, or from the error at the output
+            M.observe(seen[t], v[t])
         M.step(params, done, t)  # (RTRL.1)
         total = M.readout([None if q_l is None else q_l[t] for q_l in q], total)  # (RTRL.2), (STACK.3)
     return values, grads, total, State(done.last, M, start)
+
+
+def observed(targets, mask):
+    """Targets ``(T, B, o)``, zero where a step does not count."""
+    if mask is None:
+        return targets
+    xp = array_module(targets)
+    return xp.where(mask[:, :, None], targets, xp.zeros_like(targets))
 
 
 def _step(net, params, p, state, t):

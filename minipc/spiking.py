@@ -1,23 +1,23 @@
 r"""Spiking cells: LIF and ALIF, leaky integrators that speak in spikes.
 
 =========  ==========================================================================================
-(EPROP.1)  LIF :math:`v_t = \kappa v_{t-1} + W s_{t-1} + U u_t + b`, :math:`s_t = \Theta(v_t - v_{th})`,
-           :math:`\psi_t` in the place of :math:`\Theta'`; traces :math:`\bar z_t = \kappa \bar z_{t-1} + z_t`, :math:`e_{ij} = \psi_i \bar z_j`
-(EPROP.2)  ALIF: threshold :math:`v_{th} + b_a g_t`, :math:`g_t = \rho g_{t-1} + s_{t-1}`;
-           :math:`e^a_t = \rho e^a_{t-1} + e_{t-1}`, :math:`e_{ij} = \psi_i (\bar z_j - b_a e^a_{ij})`
+(EPROP.1)  LIF: :math:`v_t = \kappa v_{t-1} + W\,\mathrm{spike}_{t-1} + U u_t + b`, :math:`\mathrm{spike}_t = \Theta(x_t)`,
+           :math:`x_t = v_t - v_{th}`, and :math:`\psi(x_t)` in the place of the derivative of :math:`\Theta`
+(EPROP.2)  ALIF: :math:`x_t = v_t - v_{th} - \mathrm{bt}\,\mathrm{ad}_t`, :math:`\mathrm{ad}_t = \rho\,\mathrm{ad}_{t-1} + \mathrm{spike}_{t-1}`
 =========  ==========================================================================================
 
-s is the spike, 0 or 1, and what the next block sees; the state is ``[s; v]`` (B, 2n), of an ALIF ``[s; v; g]`` (B, 3n), g the
-adaptation. Theta is a step, whose derivative is zero wherever it exists. In its place all rules put the surrogate
+The spike, 0 or 1, is what the next block sees; the state is ``[spike; v]`` (B, 2n), of an ALIF ``[spike; v; ad]`` (B, 3n).
+Theta is a step, whose derivative is zero wherever there is one. In its place all rules put the surrogate
 
-.. math:: \psi = k\,\sigma(k x)(1 - \sigma(k x)), \qquad x = v - v_{th} - b_a g, \qquad k \text{ the slope},
+.. math:: \psi(x) = k\,\sigma(k x)(1 - \sigma(k x)), \qquad k \text{ the slope},
 
 so **what BPTT and RTRL return for these cells is a surrogate gradient**, not the derivative of the loss. ``spike="smooth"``
-puts sigma(k x), the antiderivative of psi, in the place of the step: then they are exact, and proofs rest on that.
+puts sigma(k x), whose derivative psi is, in the place of the step: then they are exact, and the proofs rest on that.
 
-Nothing resets v after a spike. A reset by subtraction is a self weight, W_ii = -v_th, and so W begins; that path belongs
-to the recurrent weights, and e-prop (:mod:`minipc.eprop`) cuts it with them, as its authors do.
-Source: Bellec et al. (2020), Nature Communications 11, 3625.
+Nothing resets v after a spike. A reset by subtraction is a self weight, W_ii = -v_th, and so W begins. That path belongs to
+the recurrent weights, and e-prop (:mod:`minipc.eprop`) cuts it with them, as its authors do.
+Source: Bellec et al. (2020), Nature Communications 11, 3625; surrogate gradients: Neftci, Mostafa & Zenke (2019), IEEE
+Signal Processing Magazine 36(6).
 """
 
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ class LIF(SpikingCell):
 
     Notes
     -----
-    Parameters ``W (n, n)``, ``U (n, m)``, ``b (n,)``; state ``[s; v]``. Gradients with "hard" are surrogate gradients.
+    Parameters ``W (n, n)``, ``U (n, m)``, ``b (n,)``; state ``[spike; v]``. Gradients with "hard" are surrogate gradients.
     Source: Bellec et al. (2020), Nature Communications 11, 3625.
 
     Examples
@@ -126,7 +126,7 @@ class LIF(SpikingCell):
         """The derivatives of all steps of a tape, Eq. (EPROP.1), with psi for that of the spike."""
         xp, (x,), kappa = array_module(tape.u), tape.kept, float(self.kappa)
         psi = self._surrogate(x)
-        moved = xp.stack([psi, xp.ones_like(psi)], axis=2)  # of [s; v] by a or v
+        moved = xp.stack([psi, xp.ones_like(psi)], axis=2)  # of [spike; v] by a or v
         group = Group(("W", "U", "b"), moved[:, :, :, None], (tape.before[..., : self.n], tape.u))
         return Local((group,), (None, kappa * moved), None)
 
@@ -140,7 +140,7 @@ class ALIF(SpikingCell):
     n_in, n, kappa, threshold, slope, spike, init, gain
         as in :class:`LIF`
     rho : float              decay of the adaptation in [0, 1)
-    adaptation : float       b_a, how much a spike raises the threshold; zero is a LIF
+    adaptation : float       bt, how much a spike raises the threshold; zero is a LIF
     learn_h0 : bool          the initial state is a parameter ``h0 (3n,)`` that starts at zero; else it is zero or given
 
     Raises
@@ -149,7 +149,7 @@ class ALIF(SpikingCell):
 
     Notes
     -----
-    Parameters ``W (n, n)``, ``U (n, m)``, ``b (n,)``; state ``[s; v; g]``. Gradients with "hard" are surrogate gradients.
+    Parameters ``W (n, n)``, ``U (n, m)``, ``b (n,)``; state ``[spike; v; ad]``. Gradients with "hard" are surrogate gradients.
     Source: Bellec et al. (2020), Nature Communications 11, 3625.
     """
 
@@ -178,20 +178,19 @@ class ALIF(SpikingCell):
 
     def _advance(self, p, h, a_u):
         xp = array_module(h)
-        s, v, g = xp.split(h, 3, axis=1)
-        v = float(self.kappa) * v + s @ p["W"].T + a_u  # (EPROP.1)
-        g = float(self.rho) * g + s  # (EPROP.2)
-        x = v - float(self.threshold) - float(self.adaptation) * g  # (EPROP.2)
-        return xp.concatenate([self._fire(x), v, g], axis=1), (x,)
+        spike, v, ad = xp.split(h, 3, axis=1)
+        v = float(self.kappa) * v + spike @ p["W"].T + a_u  # (EPROP.1)
+        ad = float(self.rho) * ad + spike  # (EPROP.2)
+        x = v - float(self.threshold) - float(self.adaptation) * ad  # (EPROP.2)
+        return xp.concatenate([self._fire(x), v, ad], axis=1), (x,)
 
     def local(self, p, tape):
         """The derivatives of all steps of a tape, Eqs. (EPROP.1), (EPROP.2), with psi for that of the spike."""
         xp, (x,), kappa, rho = array_module(tape.u), tape.kept, float(self.kappa), float(self.rho)
         psi = self._surrogate(x)
         one, zero = xp.ones_like(psi), xp.zeros_like(psi)
-        by_v = xp.stack([psi, one, zero], axis=2)  # of [s; v; g] by a or v
-        by_g = xp.stack([-float(self.adaptation) * psi, zero, one], axis=2)  # (EPROP.2)
+        by_v = xp.stack([psi, one, zero], axis=2)  # of [spike; v; ad] by a or v
+        by_ad = xp.stack([-float(self.adaptation) * psi, zero, one], axis=2)  # (EPROP.2)
         group = Group(("W", "U", "b"), by_v[:, :, :, None], (tape.before[..., : self.n], tape.u))
-        return Local(
-            (group,), (by_g, kappa * by_v, rho * by_g), None
-        )  # g follows s', so what a spike does is by_g
+        direct = (by_ad, kappa * by_v, rho * by_ad)  # beside the weights a spike moves ad alone
+        return Local((group,), direct, None)
