@@ -32,6 +32,7 @@ from .checkpoint import load_checkpoint
 from .convolution import AvgPool2d, Conv2d, MaxPool2d
 from .dag import Dag
 from .diagonal import ELSTM, LRU, RTU
+from .dni import DNI
 from .eprop import EProp
 from .inference import InferenceWarning
 from .network import Gradient, Network
@@ -48,6 +49,7 @@ __version__ = "0.5.0"
 
 __all__ = [
     "ALIF",
+    "DNI",
     "ELSTM",
     "GRU",
     "KF",

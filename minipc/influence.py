@@ -33,11 +33,12 @@ from .backend import array_module
 from .blocks import Dense, Embedding
 from .cells import GatedCell
 from .diagonal import times_input
+from .dni import DNI
 from .eprop import EProp
 from .recurrent import is_cell
 
 NAMES = ("hybrid", "exact", "diagonal", "local")
-METHODS = {"eprop": EProp}  # approximations in modules of their own
+METHODS = {"eprop": EProp, "dni": DNI}  # approximations in modules of their own
 BLOCK = 128  # steps at most in a block, unless more are asked for
 
 

@@ -123,7 +123,9 @@ def spiking_loss(problem, params, given=None):
 
 def spiking_gradient(problem, cut):
     """Gradient by complex step, structured as ``params``; ``cut``: the weights receive given spikes."""
-    given = received(problem.cell, problem.params[0], problem.inputs, problem.h0, problem.reset) if cut else None
+    given = (
+        received(problem.cell, problem.params[0], problem.inputs, problem.h0, problem.reset) if cut else None
+    )
     found = []
     for l, p in enumerate(problem.params):
         found.append({})
@@ -228,8 +230,8 @@ def dni_loops(block, p, inputs, targets, credit, h0, A, eta, refresh, mask=None,
                         change[k, j] += (said - wish[b, k]) * before[b, j] / B  # (DNI.2)
             A = A - eta * change
             wanted.append(wish)
-            if t % refresh == 0:
-                frozen = A.copy()
+        if (t + 1) % refresh == 0:
+            frozen = A.copy()
         for b in range(B):
             for i in range(n):
                 sg = sum(A[i, j] * zt[b, j] for j in range(seen))  # (DNI.1)
