@@ -10,7 +10,8 @@ about a rate, ``worst`` is the relative deviation of the ratio over a decade fro
 ``setting`` has what all claims use, ``runner`` runs them, and the claims stand by topic: ``gradients``,
 ``coordinates`` (sPC and ePC), ``linear_nets``, ``travel`` (of the error), ``exact_backprop`` (and what is none),
 ``learning``, ``examples``, ``conventions``; in time ``through_time`` (BPTT), ``influences`` (RTRL),
-``diagonal_cells``, ``stacks``, ``approximate`` (of RTRL), ``temporal_pc`` (tPC and tPC-RTRL), ``kalman``,
+``diagonal_cells``, ``stacks``, ``approximate`` (of RTRL), ``local_credit`` (e-prop, DNI), ``temporal_pc`` (tPC and
+tPC-RTRL), ``kalman``,
 ``public_code`` (its mistakes).
 """
 
@@ -26,6 +27,7 @@ from . import (  # noqa: F401  they register their claims
     kalman,
     learning,
     linear_nets,
+    local_credit,
     public_code,
     stacks,
     temporal_pc,

@@ -20,6 +20,7 @@ try:
     from reference import block_oracles as block_ad
     from reference import closed_form as cf
     from reference import kalman, tpc_loops, tpc_problems
+    from reference import local_credit as local_ad
     from reference import temporal_oracles as time_ad
     from reference import tpc_oracles as tpc_ad
     from reference.problems import astype, linear, make
@@ -50,6 +51,7 @@ __all__ = [
     "influence_matrix",
     "kalman",
     "linear",
+    "local_ad",
     "make",
     "network",
     "off",

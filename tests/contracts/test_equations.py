@@ -10,7 +10,7 @@ from minipc import verify
 ANCHORS = re.findall(rf'<a id="([a-z0-9]+)"></a>\*\*\(({ID.pattern})\)\*\*', EQUATIONS)
 DEFINED = [id for _, id in ANCHORS]
 CLAIM_IDS = [f"S{n:02}" for n in (*range(1, 31), 33, *range(35, 45))]
-CLAIM_IDS += [f"T{n:02}" for n in (*range(1, 12), *range(14, 46))]
+CLAIM_IDS += [f"T{n:02}" for n in range(1, 46)]
 WHERE = [(expand(row[0]), re.findall(r"`(\w+)\.py`", row[1]), row[1]) for row in table("Where to find it")]
 FILES = {id: files for ids, files, _ in WHERE for id in ids}
 IMPLEMENTED = {
