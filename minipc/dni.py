@@ -86,22 +86,24 @@ class SyntheticGradient:
 
     Attributes
     ----------
-    own : list               of every cell a dict: "A", its frozen copy "frozen", and of the step before "seen" z~ and "q";
-                             "begins" (B,) bool: lanes that begin with the next step
-    steps : int              how often A has learned
+    own : list               of every cell a dict: "A", its frozen copy "frozen", and of the step before "seen" z~ and "q"
+    begins : (B,) bool       lanes that begin with the next step
+    steps : int              how many there were: every so many A is copied
     """
 
     block, local, name = 1, True, "dni"
 
     def __init__(self, method, net, h, A):
         self.method, self.net, self.steps, self.y = method, net, 0, None
+        like = h[net.cells[0]]
+        self.begins = array_module(like).ones(len(like), bool)
         self.own, self.below, self.now = [None] * len(h), [None] * len(h), [None] * len(h)
         for l in net.cells:
             xp, (B, N) = array_module(h[l]), h[l].shape
             dtype = real_dtype(h[l].dtype) if net.blocks[l].complex_state else h[l].dtype
             seen = xp.zeros((B, A[l].shape[1]), dtype)  # zero: from a step that was not, A does not learn
             q = xp.zeros((B, N), h[l].dtype)
-            self.own[l] = {"A": A[l], "frozen": A[l], "seen": seen, "q": q, "begins": xp.ones(B, bool)}
+            self.own[l] = {"A": A[l], "frozen": A[l], "seen": seen, "q": q}
 
     @property
     def A(self):
@@ -125,8 +127,7 @@ class SyntheticGradient:
 
     def reset(self, mask):
         """Lanes ``mask (B,)`` bool begin anew: nothing comes back from them, as in Eq. (BPTT.3)."""
-        for l in self.net.cells:
-            self.own[l]["begins"] = self.own[l]["begins"] | mask
+        self.begins = self.begins | mask
 
     def observe(self, y, v):
         """What the network should say at the step to come, ``y (B, o)``, zero where nothing is asked; ``v`` is not used."""
@@ -149,7 +150,7 @@ class SyntheticGradient:
             if q[l] is not None:
                 new = self._read(l, q[l])
                 found[l] = {name: found[l][name] + g if found[l] else g for name, g in new.items()}
-        self.steps += 1
+        self.steps, self.begins = self.steps + 1, array_module(self.y).zeros_like(self.begins)
         if self.steps % self.method.refresh == 0:  # (DNI.2)
             for l in self.net.cells:
                 self.own[l]["frozen"] = self.own[l]["A"]
@@ -159,16 +160,15 @@ class SyntheticGradient:
         """One cell: its A one step further, and its gradients."""
         cell, own, (p, tape) = self.net.blocks[l], self.own[l], self.now[l]
         xp, seen = array_module(q), _seen(cell, tape.after[0], self.y)
-        wish = target(cell, p, tape, own["q"], synthetic(own["frozen"], seen), own["begins"])
+        wish = target(cell, p, tape, own["q"], synthetic(own["frozen"], seen), self.begins)
         off = synthetic(own["A"], own["seen"]) - wish
         A = own["A"] - float(self.method.learning_rate) / len(q) * (off.T @ own["seen"])  # (DNI.2)
         swept = cell.sweep(p, tape, None, synthetic(A, seen))
         grads = cell.gradients(p, tape, swept)  # (DNI.3)
         if cell.learn_h0:  # what goes back beyond a beginning arrives at the initial state, (BPTT.3)
-            arrived = xp.where(own["begins"][:, None], swept.start, xp.zeros_like(swept.start))
+            arrived = xp.where(self.begins[:, None], swept.start, xp.zeros_like(swept.start))
             grads |= cell.initial_gradient(arrived.sum(axis=0))
-        begins = xp.zeros_like(own["begins"])
-        self.own[l] = {"A": A, "frozen": own["frozen"], "seen": seen, "q": q, "begins": begins}
+        self.own[l] = {"A": A, "frozen": own["frozen"], "seen": seen, "q": q}
         return grads
 
     def gradients(self, params, total):

@@ -35,6 +35,14 @@ SETTINGS = {
     "LRU": ([pc.Dense(3, 4, "tanh"), pc.LRU(4, 5, 6, learn_h0=True), pc.Dense(6, 3)], "mse"),
     "LRU, stack": ([pc.LRU(3, 4, gamma="tied"), pc.LayerNorm(4), pc.LRU(4, 2, 3)], "mse"),
     "GRU, LSTM": ([pc.Dense(3, 4, "tanh"), pc.GRU(4, 3), pc.LSTM(3, 2), pc.Dense(2, 3)], "mse"),
+    "spikes": (
+        [
+            pc.LIF(3, 5, spike="smooth"),
+            pc.ALIF(5, 4, rho=0.8, adaptation=0.5, spike="smooth", learn_h0=True),
+            pc.Dense(4, 3),
+        ],
+        "mse",
+    ),
     "words": ([pc.Embedding(6, 3), pc.GRU(3, 4, learn_h0=True), pc.Dense(4, 3)], "cross_entropy"),
 }
 STEP_BY_STEP = ("diagonal", "LRU", "LRU, stack")  # parameters below a diagonal cell: hybrid has K = 1
@@ -192,6 +200,10 @@ CALLS = {
         _rule(rtrl.gradient, influence="snap-2"), 3, 1, ("RNN",)
     ),  # which weights are zero?
     "approximations.learn_kernel": Call(_learned_kernel, 1, 0, RNNS),
+    "rtrl.gradient, eprop": Call(_rule(rtrl.gradient, influence="eprop"), 2, 1),
+    "rtrl.gradient, eprop, carry": Call(_two_stretches("eprop"), 4, 2),
+    "rtrl.gradient, dni": Call(_rule(rtrl.gradient, influence=pc.DNI(learning_rate=0.3, refresh=2)), 2, 1),
+    "rtrl.gradient, dni, carry": Call(_two_stretches(pc.DNI(learning_rate=0.3, refresh=2)), 4, 2),
     "rtrl.online": Call(_online, 1 + T, T, masks=1),
     "rtrl.staleness": Call(_staleness),
     "tpc.gradient, none": Call(_inferred(), 3, masks=2),
@@ -227,6 +239,8 @@ CELLS = {
     "RTU, tanh": pc.RTU(3, 4, "tanh"),
     "LRU": pc.LRU(3, 4, 5),
     "LRU, tied": pc.LRU(3, 4, gamma="tied", learn_h0=True),
+    "LIF": pc.LIF(3, 4, spike="smooth"),
+    "ALIF": pc.ALIF(3, 4, adaptation=0.5, spike="smooth", learn_h0=True),
 }
 
 

@@ -17,6 +17,8 @@ CELLS = {
     "ELSTM": pc.ELSTM(3, 4),
     "LRU": pc.LRU(3, 4),
     "RTU": pc.RTU(3, 2, "tanh"),
+    "LIF": pc.LIF(3, 4, spike="smooth"),
+    "ALIF": pc.ALIF(3, 4, adaptation=0.5, spike="smooth"),
 }
 STACKS = {
     **{name: [cell, pc.Dense(4, 2)] for name, cell in CELLS.items()},
@@ -31,6 +33,7 @@ RULES = {
     "exact": lambda *a, **o: rtrl.gradient(*a, influence="exact", **o),
     "hybrid": lambda *a, **o: rtrl.gradient(*a, block=2, **o),
     "local": lambda *a, **o: rtrl.gradient(*a, influence="local", **o),
+    "eprop": lambda *a, **o: rtrl.gradient(*a, influence="eprop", **o),
 }
 EXACT = ("checkpointed", "exact", "hybrid")
 T, B = 6, 3

@@ -227,7 +227,7 @@ def test_a_rule_without_history_trains_otherwise():
 
 CELLS = {
     "rnn": pc.RNN(M, H), "gru": pc.GRU(M, H), "lstm": pc.LSTM(M, H, learn_h0=True), "elstm": pc.ELSTM(M, H),
-    "lru": pc.LRU(M, H), "rtu": pc.RTU(M, H),
+    "lru": pc.LRU(M, H), "rtu": pc.RTU(M, H), "lif": pc.LIF(M, H, kappa=0.5), "alif": pc.ALIF(M, H, adaptation=0.4),
 }  # fmt: skip
 
 
