@@ -263,7 +263,7 @@ def test_on_a_diagonal_cell_nothing_is_cut(kind):
 def test_a_stack_is_layer_local():
     """Eq. (STACK.4): the upper cell's state of the step before is given, to the lower cell's parameters."""
     low, top = draw(8, "alif"), draw(9, "lif")
-    n, (T, B, _) = low.params[0]["W"].shape[0], low.inputs.shape
+    n, T = low.params[0]["W"].shape[0], len(low.inputs)
     theta = [
         low.params[0],
         {**top.params[0], "U": np.random.default_rng(1).standard_normal((len(top.params[0]["W"]), n))},
