@@ -52,7 +52,7 @@ from .influence import NAMES, Influence
 from .influence import start as start_influence
 from .network import Gradient
 from .recurrent import add_learned, flat_time, is_cell, prepare_sequences, pull
-from .rtrl import AT_ONCE, credit, one_step_down
+from .rtrl import AT_ONCE, credit, observed, one_step_down
 from .timestep import Timestep, weigh_rows
 from .trajectory import CARRIES, together, walk, warn
 
@@ -254,11 +254,13 @@ def _step_by_step(net, params, p, path, M, found):
     if not any(anew) and fast_influence.applies(M, q):  # the same numbers, with less work
         found.total = fast_influence.advance(M, params, done, q, found.total)
         return grads
+    seen = observed(p.targets[path.cut], None if p.mask is None else p.mask[path.cut])
+    v = array_module(seen).stack([-look.now.xi[-1] for look in path.looks]).reshape(seen.shape)
     for t in range(len(path.q)):
         if anew[t]:
             M.reset(reset[t])  # (RTRL.6)
-        if hasattr(M, "observe"):
-            M.observe(p.targets[path.cut][t])
+        if hasattr(M, "observe"):  # what learns from targets, or from the error at the output
+            M.observe(seen[t], v[t])
         M.step(params, done, t)  # (TPR.2)
         found.total = M.readout([None if v is None else v[t] for v in q], found.total)  # (TPR.3)
         if isinstance(M, Damped):
