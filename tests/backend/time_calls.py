@@ -38,7 +38,7 @@ SETTINGS = {
     "spikes": (
         [
             pc.LIF(3, 5, spike="smooth"),
-            pc.ALIF(5, 4, rho=0.8, adaptation=0.5, spike="smooth", learn_h0=True),
+            pc.ALIF(5, 4, rho=0.8, adaptation=0.5, spike="smooth"),
             pc.Dense(4, 3),
         ],
         "mse",
@@ -49,6 +49,7 @@ STEP_BY_STEP = ("diagonal", "LRU", "LRU, stack")  # parameters below a diagonal 
 DIAGONAL = ("diagonal", "RTU", "LRU", "LRU, stack")
 GIVEN = ("RNN", "RNN, leak", "GRU, LSTM")  # gated cells that learn no initial state
 RNNS = ("RNN", "RNN, leak")
+TRACED = (*GIVEN, *DIAGONAL, "spikes")  # the same, and diagonal cells, which have traces of their own
 REAL = tuple(name for name in SETTINGS if "LRU" not in name)
 COMPLEX_STEP = tuple(name for name in REAL if name != "words")
 
@@ -200,8 +201,8 @@ CALLS = {
         _rule(rtrl.gradient, influence="snap-2"), 3, 1, ("RNN",)
     ),  # which weights are zero?
     "approximations.learn_kernel": Call(_learned_kernel, 1, 0, RNNS),
-    "rtrl.gradient, eprop": Call(_rule(rtrl.gradient, influence="eprop"), 2, 1),
-    "rtrl.gradient, eprop, carry": Call(_two_stretches("eprop"), 4, 2),
+    "rtrl.gradient, eprop": Call(_rule(rtrl.gradient, influence="eprop"), 2, 1, TRACED),
+    "rtrl.gradient, eprop, carry": Call(_two_stretches("eprop"), 4, 2, TRACED),
     "rtrl.gradient, dni": Call(_rule(rtrl.gradient, influence=pc.DNI(learning_rate=0.3, refresh=2)), 2, 1),
     "rtrl.gradient, dni, carry": Call(_two_stretches(pc.DNI(learning_rate=0.3, refresh=2)), 4, 2),
     "rtrl.online": Call(_online, 1 + T, T, masks=1),

@@ -26,13 +26,14 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "data": 5,
     "blocks": 2,
     **dict.fromkeys(["convolution", "normalisation", "fast", "cells"], 3),
-    **dict.fromkeys(["residual", "diagonal", "spiking", "eprop", "dni"], 4),
+    **dict.fromkeys(["residual", "diagonal", "spiking", "dni"], 4),
     "registry": 5,
     "network": 6,
     "architectures": 7,
     **dict.fromkeys(["inference", "recurrent"], 7),
     "approximations": 7.5,  # stands on recurrent; influence and the command line know it
     "fast_influence": 8,
+    "eprop": 7.7,
     **dict.fromkeys(["backprop", "spc", "epc", "optim", "bptt", "influence", "trajectory"], 8),
     **dict.fromkeys(["variants", "dag"], 9),  # they stand on spc and epc
     **dict.fromkeys(["rtrl", "timestep"], 9),  # and these on influence, spc and epc
