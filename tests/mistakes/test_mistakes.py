@@ -8,6 +8,7 @@ import collections
 
 import pytest
 from helpers import approximation_battery as approximate
+from helpers import local_battery as local
 from helpers import temporal_battery as temporal
 from helpers import tpc_battery as inferred
 from helpers.battery import BATTERY, CHECKS, GOOD, SQUARE, battery_error
@@ -25,9 +26,11 @@ RULES = (
     *("backprop", "dag", "epc", "functions", "inference", "optim", "schedules", "spc", "train", "variants"),
     *("cells", "diagonal", "recurrent", "bptt", "influence", "rtrl", "approximations"),
     *("timestep", "trajectory", "filtering", "tpc"),
+    *("spiking", "eprop", "dni"),
 )
 FAMILIES = ("sPC", "ePC", "BP", "RNN", "GRU", "LSTM", "ELSTM", "LRU", "RTU", "BPTT", "RTRL", "HYB", "STACK")
 FAMILIES += ("tPC", "TPR", "KAL")
+FAMILIES += ("EPROP", "DNI")
 
 
 def error(engine, name):
@@ -39,6 +42,8 @@ def error(engine, name):
         return approximate.approximation_error(engine, equation)
     if equation in inferred.CHECKS:
         return inferred.tpc_error(engine, equation)
+    if equation in local.CHECKS:
+        return local.local_error(engine, equation)
     return battery_error(engine, equation, SQUARE if name in SHAPES else GOOD)
 
 
@@ -106,6 +111,15 @@ def test_mistakes_below_it_show_in_tpc(name, equation):
     assert 1e-5 < inferred.tpc_error(load(name), equation) < float("inf")
 
 
+@pytest.mark.parametrize("equation", local.CHECKS)
+def test_the_engine_and_its_clean_copy_pass_the_checks_of_local_credit(equation):
+    """The same, of spiking cells, e-prop and synthetic gradients."""
+    for p in local.problems(equation):
+        assert_live(local.CHECKS[equation](minipc, p)[1])
+    for engine in (minipc, load()):
+        assert local.local_error(engine, equation) < 1e-10
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_product_of_the_wrong_shapes_needs_square_problems_to_run(name):
     """With distinct widths NumPy refuses these two; square problems alone show that they are wrong."""
@@ -119,7 +133,12 @@ def test_the_table_is_in_order():
     assert all(name == mistake.name for name, mistake in MISTAKES.items())
     assert len({(m.module, m.old, m.new) for m in MISTAKES.values()}) == len(MISTAKES)
     assert {m.module for m in MISTAKES.values()} == set(RULES)
-    families = [temporal.CHECKS.keys(), approximate.CHECKS.keys(), inferred.CHECKS.keys()]
+    families = [
+        temporal.CHECKS.keys(),
+        approximate.CHECKS.keys(),
+        inferred.CHECKS.keys(),
+        local.CHECKS.keys(),
+    ]
     in_time = set().union(*families)
     assert {m.equation for m in MISTAKES.values()} <= CHECKS.keys() | in_time
     assert not CHECKS.keys() & in_time
