@@ -19,7 +19,7 @@ Source: Jaderberg et al. (2017), ICML, arXiv 1608.05343; in recurrent nets: Mars
 
 from dataclasses import dataclass
 
-from .arguments import cast, check_array, check_count, check_module, check_positive_number, real_dtype
+from .arguments import check_array, check_count, check_module, check_positive_number, real_dtype
 from .backend import Array, array_module, is_array
 from .cells import Tape
 
@@ -77,7 +77,9 @@ class DNI:
             check_module(name, A, params)
             if not xp.isfinite(A).all():
                 raise ValueError(f"{name} must be finite")
-            found[l] = cast(A, real_dtype(h[l].dtype)) if A.dtype != h[l].dtype else A
+            if A.dtype.kind == "c" and h[l].dtype.kind != "c":
+                raise TypeError(f"{name}, {cell.formula}, must be real, as its state is; got {A.dtype}")
+            found[l] = A.astype(h[l].dtype, copy=False)
         return found
 
 
