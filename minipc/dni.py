@@ -14,6 +14,7 @@ fixed point, and there the gradient is that of BPTT (T13).
 **Biased**, as far as A z~ is not p: p depends on inputs that are still to come, so no A makes it exact but by chance.
 Layer-local: every cell has its own A, and credit comes down through space at the same step (STACK.4). A belongs to the
 learner, not to the stretch of time: it goes on in ``carry``, and to begin new sequences with it, ``DNI(A=carry.influence.A)``.
+Every call begins at the A that it is given, so a training loop hands A on, or it stays where it was. In tPC h_t is mu_t.
 Source: Jaderberg et al. (2017), ICML, arXiv 1608.05343; in recurrent nets: Marschall, Cho & Savin (2020), JMLR 21.
 """
 
@@ -36,6 +37,21 @@ class DNI:
         learned but A
     learning_rate : float    of A, on the mean over the lanes; larger than 2 over the mean of |z~|^2 it diverges
     refresh : int            steps between two copies of A
+
+    Raises
+    ------
+    ValueError, TypeError    for a rate that is not positive, a refresh below 1; when it starts, for A of another shape
+
+    Examples
+    --------
+    >>> import numpy as np, minipc as pc
+    >>> net, x, y = pc.RecurrentNetwork([pc.RNN(1, 1)]), np.ones((9, 2, 1)), np.zeros((9, 2, 1))
+    >>> A = None
+    >>> for _ in range(2):  # a training loop hands A on
+    ...     g = pc.rtrl.gradient(net, net.init(seed=0), x, y, influence=DNI(A))
+    ...     A = g.carry.influence.A
+    >>> A[0].shape
+    (1, 3)
     """
 
     A: Array | list | None = None

@@ -36,6 +36,19 @@ class EProp(RFLO):
         None: credit comes through space, by backpropagation or from the errors of inference. An array B (n, o) for one cell,
         or a list with an entry a cell, None or (n, o): in the place of credit stands B dL_t/dyhat_t (EPROP.3), with o outputs
         of the network. Blocks between the cells still learn from credit through space
+
+    Raises
+    ------
+    ValueError, TypeError    when it starts: feedback of another shape, or of an LRU; a gated cell that learns its initial state
+
+    Examples
+    --------
+    >>> import numpy as np, minipc as pc
+    >>> net = pc.RecurrentNetwork([pc.LIF(3, 4), pc.Dense(4, 2)])
+    >>> data = np.ones((5, 1, 3)), np.zeros((5, 1, 2))
+    >>> g = pc.rtrl.gradient(net, net.init(seed=0), *data, influence=EProp(np.ones((4, 2))))
+    >>> g.grads[0]["W"].shape, g.carry.influence.entries
+    ((4, 4), 64)
     """
 
     feedback: Array | list | None = None

@@ -25,6 +25,8 @@ local      biased, unless the cell is first    as exact, without lower layers   
 ========== =================================== ======================================= ===========================
 
 P counts the parameters of the cell and of what stands below it; for those below, a diagonal cell keeps N numbers each.
+Approximations stand in :mod:`minipc.approximations`, :mod:`minipc.eprop` and :mod:`minipc.dni`. One that has the verb
+``observe`` is told, before each step, its target and the credit at the output.
 """
 
 from . import approximations

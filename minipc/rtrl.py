@@ -47,7 +47,7 @@ def gradient(
         "hybrid" (exact, in blocks), "exact" (step by step), "diagonal" (exact; LRU, RTU, eLSTM only), or "local": each
         cell's own parameters on its own state, and credit through space at the same step for all that stands below it,
         **biased** unless a single cell comes first; or an approximation of "local" at a lower cost, "snap-1", "uoro", ...:
-        :mod:`minipc.approximations` says which gradient each of them is
+        :mod:`minipc.approximations` says which gradient each of them is; or "eprop", "dni"
     block : int, optional                steps in a block of "hybrid"; None: see :func:`minipc.influence.start`
     carry : State, optional              ``carry`` of the gradient of the stretch before: states and influence go on
 

@@ -87,6 +87,7 @@ class LIF(SpikingCell):
 
     Examples
     --------
+    >>> import numpy as np
     >>> cell = LIF(1, 1, kappa=0.5)
     >>> p = {"W": np.array([[-1.0]]), "U": np.array([[1.0]]), "b": np.zeros(1)}
     >>> cell.scan(p, np.zeros((1, 2)), np.full((4, 1, 1), 0.75))[0][:, 0]
