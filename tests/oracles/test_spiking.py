@@ -173,6 +173,22 @@ def test_eprop_from_the_errors_of_inference(kind):
         assert_same(g.grads[0], local.spiking_gradient(p, cut=True)[0], rtol=TOL)
 
 
+@every_kind
+def test_random_feedback_of_the_errors_of_inference(kind):
+    """The error at the output of each step, whatever beta; the carried state may be the inferred one."""
+    p = draw(6, kind)
+    B = np.random.default_rng(1).standard_normal(p.params[1]["W"].T.shape)
+    expected = local.eprop_loops(p, B)
+    for beta in (1.0, 0.1):
+        options = {"influence": pc.EProp(B), "inference": "fixed", "beta": beta}
+        g = tpc.gradient(*arguments(p), carry="prediction", **options)
+        assert_same([g.grads[0][k] for k in "WUb"], [expected[k] for k in "WUb"], rtol=TOL)
+    one = p._replace(inputs=p.inputs[-1:], targets=p.targets[-1:], mask=p.mask[-1:])
+    found = [tpc.gradient(*arguments(one), carry=c, **options).grads[0] for c in ("state", "prediction")]
+    assert_same([found[0][k] for k in "WUb"], [local.eprop_loops(one, B)[k] for k in "WUb"], rtol=TOL)
+    assert_same(found[0], found[1], rtol=TOL)
+
+
 @pytest.mark.parametrize("alpha", [1.0, 0.4])
 @pytest.mark.parametrize("form", ["post", "pre"])
 def test_on_a_leaky_net_it_is_rflo(form, alpha):
