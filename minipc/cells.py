@@ -221,7 +221,7 @@ class Local(NamedTuple):
 
 
 class GatedCell(Cell):
-    """RNN, GRU and LSTM: ``_advance`` is the step, ``local`` its derivatives, the rest follows from them.
+    """RNN, GRU, LSTM, LIF and ALIF: ``_advance`` is the step, ``local`` its derivatives, the rest follows from them.
 
     Parameters ``W (gates n, n)``, ``U (gates n, m)``, ``b (gates n,)``, and ``h0 (N,)`` if it is learned.
     """

@@ -49,7 +49,8 @@ def gradient(
         **biased** unless a single cell comes first; or an approximation of "local" at a lower cost, "snap-1", "uoro", ...:
         :mod:`minipc.approximations` says which gradient each of them is; or "eprop", "dni"
     block : int, optional                steps in a block of "hybrid"; None: see :func:`minipc.influence.start`
-    carry : State, optional              ``carry`` of the gradient of the stretch before: states and influence go on
+    carry : State, optional              ``carry`` of the gradient of the stretch before: states and influence go on, the
+                                         influence with its options
 
     Returns
     -------

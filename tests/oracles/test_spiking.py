@@ -309,6 +309,16 @@ def test_a_stack_is_layer_local():
 
 
 @every_kind
+def test_other_influences_follow_spiking_cells(kind):
+    """SnAp-2 is RTRL, as all units reach each other (SNAP.4); RFLO cuts what e-prop cuts."""
+    p = draw(10, kind, reset=True)
+    snap = rtrl.gradient(*arguments(p), influence="snap-2").grads
+    assert_same(snap, local.spiking_gradient(p, cut=False), rtol=TOL)
+    rflo = rtrl.gradient(*arguments(p), influence="rflo").grads
+    assert_same(rflo, local.spiking_gradient(p, cut=True), rtol=TOL)
+
+
+@every_kind
 def test_in_stretches_it_is_the_same(kind):
     """(RTRL.6): states and traces go on; a carry can be used twice; nothing that is given is written to."""
     p = draw(11, kind, reset=True, T=6)
@@ -333,3 +343,18 @@ def test_at_every_step(kind):
     found = rtrl.staleness(*arguments(p), learning_rate=1e-9, influence="eprop")
     assert found.deviation < 1e-6
     assert_same(found.frozen, rtrl.gradient(*arguments(p), influence="eprop").grads, rtol=0)
+
+
+def test_a_network_of_spikes_is_trained():
+    """By name and with feedback, in fit: the loss falls."""
+    net = pc.RecurrentNetwork([pc.ALIF(3, 20, kappa=0.8), pc.Dense(20, 2)])
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((12, 40, 3))
+    y = np.cumsum(x[:, :, :2], axis=0) * 0.3
+    B = rng.standard_normal((20, 2))
+    for influence in ("eprop", pc.EProp(B)):
+        options = {"rule": "rtrl", "influence": influence, "optimizer": pc.Adam(0.01), "epochs": 12}
+        _, history = pc.fit(
+            net, net.init(0), pc.data.Sequences(x, y), batch_size=10, progress=False, **options
+        )
+        assert history["loss"][-1] < 0.7 * history["loss"][0]
