@@ -17,13 +17,13 @@ import sys
 import time
 import warnings
 
-from . import approximations
 from .arguments import check_count, generator
 from .backend import on_device
 from .checkpoint import load_checkpoint, versions
 from .data import Points, Sequences
 from .files import check_place, json_line, replacing, write_json
 from .functions import ACTIVATIONS
+from .influence import APPROXIMATIONS, named
 from .optim import SGD, Adam, AdamW, Clip, RMSprop
 from .rules import IN_TIME, RULES, check_rule_options
 from .schedules import Cosine, WarmUp
@@ -72,7 +72,7 @@ def add_arguments(parser):
         "--influence",
         metavar="FORM",
         help="of rtrl: hybrid, exact, diagonal, local; of tpc_rtrl: plain, implicit, diag; of both: "
-        + ", ".join(approximations.NAMES),
+        + ", ".join(name for name in APPROXIMATIONS if name != "dni"),
     )
     add("--carry", choices=("state", "prediction"), help="of tpc, tpc_rtrl: what the next step starts from")
     add(
@@ -392,7 +392,7 @@ def _rule_options(args):
             "--influence dni: what it has learned of the future would begin anew in every batch; a loop of one's own hands "
             "it on, minipc.DNI(A=...)"
         )
-    method = approximations.named(options.get("influence"))
+    method = named(options.get("influence"))
     if hasattr(method, "seed"):  # new signs in every batch: the same ones again would leave a bias
         options["influence"] = dataclasses.replace(method, seed=generator(args.seed))
     return options

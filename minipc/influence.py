@@ -41,6 +41,7 @@ from .recurrent import is_cell
 
 NAMES = ("hybrid", "exact", "diagonal", "local")
 METHODS = {"eprop": EProp, "dni": DNI}  # approximations in modules of their own
+APPROXIMATIONS = (*approximations.NAMES, *METHODS)
 BLOCK = 128  # steps at most in a block, unless more are asked for
 
 
@@ -52,10 +53,9 @@ def start(name, net, params, h, block=None):
     ``block`` is the number of steps between two updates of "hybrid"; None: twice the size of the largest state, at
     least 32 and at most 128 (so many steps share the cost of carrying M).
     """
-    own = METHODS[name]() if isinstance(name, str) and name in METHODS else None
-    method = name if _has_start(name) else own or approximations.named(name)
+    method = name if _has_start(name) else named(name)
     if method is None:
-        check_word("influence", name, (*NAMES, *approximations.NAMES, *METHODS))
+        check_word("influence", name, (*NAMES, *APPROXIMATIONS))
     if block is not None:
         check_count("block", block, least=1)
         if name != "hybrid":
@@ -73,6 +73,11 @@ def start(name, net, params, h, block=None):
     if name == "hybrid":
         return Hybrid(net, params, h, block)
     return Influence(net, params, h, local=name == "local")
+
+
+def named(name):
+    """The approximation of a name, such as "snap-1" or "eprop"; None if none has it."""
+    return METHODS[name]() if isinstance(name, str) and name in METHODS else approximations.named(name)
 
 
 def _has_start(value):

@@ -42,13 +42,13 @@ reference/equations.md.
 from types import SimpleNamespace
 from typing import NamedTuple
 
-from . import approximations, fast_influence
+from . import fast_influence
 from .arguments import check_word
 from .backend import Array, array_module, to_numpy
 from .cells import GatedCell, Tape
 from .filtering import Filtered, infer
 from .inference import inner
-from .influence import NAMES, Influence
+from .influence import APPROXIMATIONS, NAMES, Influence, named
 from .influence import start as start_influence
 from .network import Gradient
 from .recurrent import add_learned, flat_time, is_cell, prepare_sequences, pull
@@ -89,7 +89,8 @@ def gradient(
     influence : None, str or an influence
         None: tPC, no history. "plain": the paper's. "implicit": exact for the inferred trajectory; needs Dense blocks above
         a gated cell. "diag": its diagonal, for diagonal cells, too. "local", "exact": as in :func:`minipc.rtrl.gradient`
-        (exact is plain, step by step). Or an approximation: "snap-1", "uoro", ... of :mod:`minipc.approximations`
+        (exact is plain, step by step). Or an approximation: "snap-1", "uoro", ... of :mod:`minipc.approximations`,
+        "eprop", "dni"
     carry : str                       "state": c_t = s_t, or "prediction": c_t = mu_t
     inference : str
         "spc", "epc", "newton" (second derivatives; Dense blocks), or "fixed": predictions and Jacobians stay those of the
@@ -190,8 +191,8 @@ def _start(influence, carry, net, params, p, step):
         if carry == "state":
             return Damped(net, params, p.start, step, influence)
         influence = "plain"  # what is carried is mu_t, whose influence is M_t: nothing is damped
-    if isinstance(influence, str) and influence != "plain" and approximations.named(influence) is None:
-        check_word("influence", influence, ("plain", "implicit", "diag", *NAMES, *approximations.NAMES))
+    if isinstance(influence, str) and influence != "plain" and named(influence) is None:
+        check_word("influence", influence, ("plain", "implicit", "diag", *NAMES, *APPROXIMATIONS))
     return start_influence("hybrid" if influence == "plain" else influence, net, params, p.start)
 
 
@@ -448,7 +449,8 @@ def which(influence, carry, step):
         return "of nothing exactly: the damping without what couples the units (TPR.5); BPTT + O(beta)"
     if name in UNBIASED:
         return f"a noisy estimate ({name}): on average over its signs what plain is, with one cell; at every draw another"
-    return f"a biased estimate of what plain is, with the influence {name} (minipc.approximations)"
+    place = name if name in ("eprop", "dni") else "approximations"
+    return f"a biased estimate of what plain is, with the influence {name} (minipc.{place})"
 
 
 class Certificate(NamedTuple):
