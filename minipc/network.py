@@ -37,7 +37,7 @@ class Gradient(NamedTuple):
     recording : Recording            energies, errors and states on the way, if asked for
     final : list                     recurrent nets: state (B, N) of every cell after the last step
     initial : list                   BPTT: dLoss/dh_0 (B, N) of every cell; of a complex state dLoss/dRe + i dLoss/dIm
-    carry : State                    RTRL: states and influence, to go on with the next stretch of time
+    carry : State                    RTRL, and DNI in tPC: states and influence, to go on with the next stretch of time
     equals : str                     tPC: which gradient this is
     """
 

@@ -46,12 +46,13 @@ from . import fast_influence
 from .arguments import check_word
 from .backend import Array, array_module, to_numpy
 from .cells import GatedCell, Tape
+from .dni import SyntheticGradient
 from .filtering import Filtered, infer
 from .inference import inner
 from .influence import APPROXIMATIONS, NAMES, Influence, named
 from .influence import start as start_influence
 from .network import Gradient
-from .recurrent import add_learned, flat_time, is_cell, prepare_sequences, pull
+from .recurrent import State, add_learned, flat_time, is_cell, prepare_sequences, pull
 from .rtrl import AT_ONCE, credit, observed, one_step_down
 from .timestep import Timestep, weigh_rows
 from .trajectory import CARRIES, together, walk, warn
@@ -111,7 +112,7 @@ def gradient(
         ``grads``; ``loss (B,)`` of the predictions, summed over the steps that count; ``energy (B,)`` sum F_t/beta and
         ``residual (B,)``, the largest over time of the norm of its derivative, at the end of inference; ``states (T, B, N)``
         inferred (with "fixed", energy is the loss: nothing moves in F); ``final``, the carried state of every cell; ``equals``, a sentence that says **which gradient** this is
-        (table of the module).
+        (table of the module). Of "dni" ``carry``, too: ``carry.influence.A`` is to go on with.
 
     Raises
     ------
@@ -169,6 +170,7 @@ def gradient(
         states=together(found.states),
         residual=residual.max(axis=0),
         final=[path.last[l] for l in net.cells],
+        carry=State(path.last, M, p.start) if isinstance(M, SyntheticGradient) else None,
         equals=which(influence, carry, step),
     )
 

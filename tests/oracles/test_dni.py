@@ -139,6 +139,14 @@ def test_credit_from_the_errors_of_inference():
             net, params, x, y, None, h0, influence=influence, carry="prediction", inference="fixed", beta=beta
         )
         assert_same(g.grads, expected, rtol=1e-9)
+        assert_same(g.carry.influence.A, [influence.A], rtol=1e-9)
+    A = 0.5 * influence.A  # not the exact one: it moves, by the same steps as in RTRL
+    found = rtrl.gradient(net, params, x, y, h0=h0, influence=pc.DNI(A, 0.1)).carry.influence.A
+    assert_differ(found, [A])
+    options = {"carry": "prediction", "inference": "fixed"}
+    g = tpc.gradient(net, params, x, y, None, h0, influence=pc.DNI(A, 0.1), **options)
+    assert_same(g.carry.influence.A, found, rtol=TOL)
+    assert tpc.gradient(net, params, x, y, None, h0, influence="eprop", **options).carry is None
 
 
 def test_it_learns_a_credit_that_can_be_guessed():
