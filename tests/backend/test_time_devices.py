@@ -290,3 +290,18 @@ def test_a_real_device_steps_as_numpy(name):
     cell, q = step_problem(name)
     actual = leaves(faces(cell, q._replace(**{field: to_gpu(value) for field, value in q._asdict().items()})))
     assert_same([1 + a.get() for a in actual], [1 + a for a in leaves(faces(cell, q))], rtol=1e-10)
+
+
+def test_matrices_of_eprop_and_dni_belong_to_the_device(fake_device):
+    """Feedback and A: there the numbers are those of NumPy; from the host they are refused."""
+    net, p = setting("spikes")
+    rng = np.random.default_rng(1)
+    B, A = rng.standard_normal((4, 3)), [0.1 * rng.standard_normal((n, n + 4)) for n in (10, 12)]
+    makes = (lambda place: pc.EProp([None, place(B)]), lambda place: pc.DNI([place(a) for a in A]))
+    for make in makes:
+        expected = rtrl.gradient(net, *p, influence=make(lambda a: a)).grads
+        actual = leaves(rtrl.gradient(net, *to_device(p), influence=make(to_device)).grads)
+        assert {type(a) for a in actual} == {DeviceArray}
+        assert_same([a.get() for a in actual], leaves(expected), rtol=1e-12)
+        with pytest.raises(TypeError, match=r"(feedback|A) of block"):
+            rtrl.gradient(net, *to_device(p), influence=make(lambda a: a))
