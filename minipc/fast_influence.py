@@ -32,6 +32,8 @@ def applies(M, q) -> bool:
     credits = [v for v in q if v is not None]
     if not (traced or isinstance(method, UORO)) or not credits or len(credits[0]) < LEAST:
         return False
+    if any(B is not None for B in getattr(M, "feedback", ())):  # of e-prop: its credit is not q
+        return False
     return all(
         not isinstance(M.net.blocks[l], GatedCell) or all(a.dtype.kind == "f" for a in M.own[l].values())
         for l in M.net.cells

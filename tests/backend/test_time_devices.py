@@ -38,7 +38,13 @@ REAL_CELLS = [name for name, cell in CELLS.items() if not cell.complex_state]
 def test_every_public_function_in_time_is_listed():
     """A function that is not in the list would go untested."""
     listed = {name.split(",")[0] for name in CALLS}
-    helpers = {"bptt.added", "rtrl.credit", "rtrl.one_step_down", "rtrl.observed", "tpc.which"}  # of the rules themselves
+    helpers = {
+        "bptt.added",
+        "rtrl.credit",
+        "rtrl.one_step_down",
+        "rtrl.observed",
+        "tpc.which",
+    }  # of the rules themselves
     for module in (bptt, rtrl, tpc):
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if function.__module__ == module.__name__ and not name.startswith("_"):

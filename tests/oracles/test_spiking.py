@@ -189,6 +189,20 @@ def test_random_feedback_of_the_errors_of_inference(kind):
     assert_same(found[0], found[1], rtol=TOL)
 
 
+@pytest.mark.parametrize("feedback", [False, True])
+@every_kind
+def test_a_long_stretch_at_once_is_the_same(kind, feedback):
+    """So many steps that the traces go in products of matrices, and with feedback they do not."""
+    p = draw(13, kind, T=20)
+    B = np.random.default_rng(2).standard_normal(p.params[1]["W"].T.shape) if feedback else None
+    expected = local.eprop_loops(p, B)
+    found = [rtrl.gradient(*arguments(p), influence=pc.EProp(B)).grads[0]]
+    options = {"influence": pc.EProp(B), "carry": "prediction", "inference": "fixed"}
+    found.append(tpc.gradient(*arguments(p), **options).grads[0])
+    for g in found:
+        assert_same([g[k] for k in "WUb"], [expected[k] for k in "WUb"], rtol=TOL)
+
+
 @pytest.mark.parametrize("alpha", [1.0, 0.4])
 @pytest.mark.parametrize("form", ["post", "pre"])
 def test_on_a_leaky_net_it_is_rflo(form, alpha):
