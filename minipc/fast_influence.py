@@ -86,7 +86,7 @@ def _traced(method, cell, p, own, local, pattern, q):
     k = method.carried(Step(cell, p, _lanes_of(local), 0, pattern, None))
     if not is_number(k):  # (T, B, n, S, S), or the same for all steps and lanes
         k = k.reshape(T, B, n, S, S) if len(k) == T * B else xp.broadcast_to(k, (T, B, n, S, S))
-    carry = _Scalars(k) if S == 1 else _Matrices(k)
+    carry = _Scalars(k, T) if S == 1 else _Matrices(k)
     trace, new = own["trace"], None
     if q is not None:
         if pattern is not None:
@@ -123,12 +123,13 @@ def _traced(method, cell, p, own, local, pattern, q):
 class _Scalars:
     """k of a cell with one number a unit: ``(T, B, n, 1, 1)`` or a number."""
 
-    def __init__(self, k):
+    def __init__(self, k, T):
         self.k = k if is_number(k) else k[..., 0, 0][:, :, None]  # (T, B, 1, n)
+        self.steps = [k] * T if is_number(k) else self.k
 
     def back(self, t, v, before):
         """``before (B, 1, n)`` plus k v, in place."""
-        before += (self.k if is_number(self.k) else self.k[t]) * v
+        before += self.steps[t] * v
 
     def products(self, xp, like):
         """k of all steps multiplied, ``(B, 1, 1, n)``; and after each step the k of those behind it, ``(T, B, 1, 1, n)``."""
