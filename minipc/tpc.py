@@ -491,7 +491,7 @@ def certificate(
 
     Arguments as in :func:`gradient`. Both follow one trajectory, so the difference of their influences obeys a recursion of
     its own, and its norm one that needs no second influence: :math:`\delta_t = |D_t J_t| \delta_{t-1} + |(I - D_t) M_t|`, spectral
-    and Frobenius norms; a step's gradients differ by at most :math:`|J_t^	op \Piarepsilon_t/eta|\, \delta_{t-1}`. The columns
+    and Frobenius norms; a step's gradients differ by at most :math:`|J_t^\top \Pi\varepsilon_t/\beta|\, \delta_{t-1}`. The columns
     of the parameters above the state, of which "plain" has none, count too (TPR.7).
 
     Returns
