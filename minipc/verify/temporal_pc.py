@@ -333,16 +333,17 @@ def t33(rng):
 def t34(rng):
     depth = int(rng.integers(1, 4))
     kinds = [*([] if rng.random() < 0.5 else ["dense"]), str(rng.choice(GATED)), *["dense"] * depth]
-    q = tpc_problems.draw(rng, kinds, state="none", hidden="none", mask=False)
+    options = {"state": "none", "hidden": "none", "mask": False}
     timed = {"inference": "spc", "step_size": 1.0, "influence": "plain", "carry": "prediction"}
 
-    def distance(steps):
+    def distance(q, steps):
         g, exact = learned(q, inference_steps=steps, **timed).grads, time_ad.loss_gradient(*q.arguments)
         return far(up_to_the_state(q, g), up_to_the_state(q, exact))
 
-    return distance(depth) * q.beta, distance(
-        depth + 1
-    )  # rounding of s - mu: the error is of the size of beta
+    q = tpc_problems.draw(rng, kinds, **options)
+    r = tpc_problems.draw(rng, ["rnn", *["dense"] * depth], loss="mse", beta=1.0, **options)
+    error = distance(q, depth) * q.beta  # rounding of s - mu: the error is of the size of beta
+    return error, distance(r, depth + 1)
 
 
 def decade(distance, beta):

@@ -1,5 +1,6 @@
 """tPC and tPC-RTRL against the energy of a step, its minimum by Newton, and derivatives by autograd and complex step."""
 
+import warnings
 from functools import partial
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import minipc as pc
+from minipc.inference import InferenceWarning
 from oracles.test_through_time import flat, native, network
 from reference import temporal_oracles as ad
 from reference import tpc_indices as loops
@@ -25,10 +27,20 @@ NEWTON = {"inference": "newton", "inference_steps": 40}
 
 
 def draw(seed, kinds, **options):
-    """A problem with few steps; resets and a learned start by chance; activations that a complex step goes through."""
+    """A problem with few steps; resets and a learned start by chance. One on which Newton's inference goes down: a curved
+    readout may have a place where it does not, and the engine then says so."""
     rng = np.random.default_rng(seed)
     given = {"T": 4, "B": 2, "reset": bool(rng.random() < 0.5), "learn_h0": bool(rng.random() < 0.3)}
-    return problems.draw(rng, kinds, **{**given, **options})
+    while True:
+        q = problems.draw(rng, kinds, **{**given, **options})
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", InferenceWarning)
+            try:
+                residuals = [call(q, carry=carry).residual.max() for carry in ("state", "prediction")]
+            except InferenceWarning:
+                continue
+        if max(residuals) < 1e-9:
+            return q
 
 
 def call(q, **options):
