@@ -10,7 +10,6 @@ log alone. Two of them may share a log if ``--only`` gives them different runs.
 import argparse
 import collections
 import itertools
-import json
 import os
 import pathlib
 import sys
@@ -22,13 +21,13 @@ import numpy as np
 
 import minipc as pc
 from minipc.checkpoint import versions
-from minipc.files import check_place, json_line, replacing
+from minipc.files import check_place, replacing
 
+from .log import Log
 from .mnist_results import markdown, next_lower, of_search
 from .nets import cosine, gelu_mlp, quiet
 
 HERE = pathlib.Path(__file__).parent
-FIRST = b'{"config": '  # how every line of the log begins
 BATCH = 64
 WARM_UP = 0.1  # share of the updates in which the learning rate rises; then it falls along a cosine to zero
 
@@ -223,41 +222,6 @@ def look(config, net, params, train):
 def _short(values):
     """Numbers as Python floats with six digits: enough, and the log stays small."""
     return [float(f"{v:.6g}") for v in values]
-
-
-class Log:
-    """Runs that are done, one line each; half a line, left by a command that was killed, is dropped."""
-
-    def __init__(self, path):
-        self.path = check_place(path)
-        whole, end, half = self._content().rpartition(b"\n")
-        if not (half.startswith(FIRST) or FIRST.startswith(half)):
-            raise ValueError(
-                f"{self.path} is no log of this command; its last line begins with {half[:20]!r}"
-            )
-        self.runs()
-        if half:
-            with replacing(self.path) as file:
-                file.write(whole + end)
-
-    def _content(self):
-        return self.path.read_bytes() if self.path.exists() else b""
-
-    def runs(self):
-        """All of them, read anew."""
-        lines = self._content().split(b"\n")[:-1]
-        for number, line in enumerate(lines, start=1):
-            if not line.startswith(FIRST):
-                raise ValueError(
-                    f"{self.path} is no log of this command; line {number} begins with {line[:20]!r}"
-                )
-        return [json.loads(line) for line in lines]
-
-    def append(self, result):
-        """One more line, on the disk before the next run begins."""
-        with self.path.open("ab", buffering=0) as file:
-            file.write(json_line(result))
-            os.fsync(file.fileno())
 
 
 def label(config):
