@@ -21,7 +21,7 @@ from minipc.files import check_place, replacing
 from .log import Log
 
 HERE = pathlib.Path(__file__).parent
-SECTIONS = ("bias",)
+SECTIONS = ("bias", "copy")
 SEEDS = (1, 2, 3)
 
 HEAD = """# Temporal predictive coding: results
@@ -141,6 +141,20 @@ def spread(values, form="{:.3g}"):
         return "diverges"
     show = form.format
     return f"{show(np.mean(values))} [{show(min(values))}..{show(max(values))}]"
+
+
+def scaled(grads, factor):
+    """The same gradient, times a number."""
+    return [{name: factor * g for name, g in block.items()} for block in grads]
+
+
+def cosine_of(grads, others):
+    """Cosine between two gradients, all parameters together."""
+    a, b = (
+        np.concatenate([block[name].ravel() for block in g for name in sorted(block)])
+        for g in (grads, others)
+    )
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 def grid(names, lines):
