@@ -21,7 +21,7 @@ from minipc.files import check_place, replacing
 from .log import Log
 
 HERE = pathlib.Path(__file__).parent
-SECTIONS = ("bias", "copy")
+SECTIONS = ("bias", "copy", "nanodrone", "adaptation")  # in the order of the file
 SEEDS = (1, 2, 3)
 
 HEAD = """# Temporal predictive coding: results
