@@ -328,13 +328,14 @@ def test_drone_filter_predicts_before_it_sees(monkeypatch):
     free = net.forward(params, w.inputs)
     assert nanodrone.deployed(net, params, w, 0, 13) == nanodrone._ends(w.position_error(free))
     assert seen == []
-    nanodrone.deployed(net, params, w, 4, 3)
+    errors = nanodrone.deployed(net, params, w, 4, 3)
     observed, forecasts, Pi = seen[0]
+    assert errors == nanodrone._ends(w.position_error(forecasts))
     assert observed[:, 0, :3].all(axis=1).nonzero()[0].tolist() == [3, 7]
     assert not observed[:, :, 3:].any()
     np.testing.assert_allclose(forecasts[:4], free[:4], atol=1e-5)
     assert abs(forecasts[4:] - free[4:]).max() > 1e-3
-    size = np.exp(-np.exp(params[0]["nu"]))
+    size = abs(cell.eigenvalues(params[0])[0])
     np.testing.assert_allclose(Pi, np.repeat(1 - size**2, 2), rtol=1e-5)
     nanodrone.deployed(net, params, w, 5, 13)
     assert seen[1][0][:, 0, 0].nonzero()[0].tolist() == [4]  # not the last step, 9
