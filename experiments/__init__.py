@@ -9,5 +9,8 @@ roughly; where ours had to be chosen, the docstring says so, and where a line do
 ``python -m experiments.mnist`` is longer than a row: accuracy and cost of the rules on all of MNIST, with a search of
 the learning rate that is the same for every rule, in ``MNIST.md``.
 
+``python -m experiments.bias``, ``.copy``, ``.nanodrone`` and ``.adaptation`` are about time: predictive coding, tPC-RTRL, RTRL
+and BPTT, three seeds, in ``TEMPORAL.md``.
+
 Rows 10 to 12 (generation, memory, graphs) are about parts that do not exist yet.
 """

@@ -119,13 +119,9 @@ def markdown(done, parts=None):
 
 def planned(section, done):
     """The runs of a section that its plan has, in its order; the first of each."""
-    first = {}
-    for run in done:
-        first.setdefault(label(run["config"]), run)
-    wanted = (label(config) for config in section.configs())
-    return [
-        first[name] for name in wanted if name in first and first[name]["config"]["section"] == section.name
-    ]
+    configs = [{"section": section.name, **config} for config in section.configs()]
+    found = (next((run for run in done if run["config"] == config), None) for config in configs)
+    return [run for run in found if run is not None]
 
 
 def chosen(runs, key, **config):

@@ -250,6 +250,7 @@ def test_copy_what_lands():
     assert by == {
         "BPTT: accuracy, %": False, "BPTT: cross-entropy": False,
         "tPC-RTRL, beta 0.01: accuracy, %": False, "tPC-RTRL, beta 0.01: cross-entropy": True,
+        "tPC-RTRL, beta 0.001: accuracy, %": False, "tPC-RTRL, beta 0.001: cross-entropy": True,
         "tPC, beta 0.01: accuracy, %": False, "spatial BP: accuracy, %": False,
     }  # fmt: skip
     by = {
