@@ -317,20 +317,23 @@ def test_drone_filter_predicts_before_it_sees(monkeypatch):
     cell = pc.LRU(18, 5, 13, r_min=0.8, r_max=0.99)
     net = pc.RecurrentNetwork([cell])
     params = net.init(2, "float32")
-    seen = []
+    seen, R = [], nanodrone.residual(net, params, w)
+    one = net.forward(params, w.inputs[:, :1]) - w.targets[:, :1]  # the first of eight windows
+    np.testing.assert_allclose(R, (one**2).mean(axis=(0, 1)), rtol=1e-5)
     real = nanodrone.tpc.infer
 
     def infer(*args, **options):
         found = real(*args, **options)
-        seen.append((options["observed"], found.forecasts, options["precision"][0]))
+        seen.append((options["observed"], found.forecasts, *options["precision"]))
         return found
 
     monkeypatch.setattr(nanodrone.tpc, "infer", infer)
     free = net.forward(params, w.inputs)
-    assert nanodrone.deployed(net, params, w, 0, 13) == nanodrone._ends(w.position_error(free))
+    assert nanodrone.deployed(net, params, w, 0, 13, R) == nanodrone._ends(w.position_error(free))
     assert seen == []
-    errors = nanodrone.deployed(net, params, w, 4, 3)
-    observed, forecasts, Pi = seen[0]
+    errors = nanodrone.deployed(net, params, w, 4, 3, R)
+    observed, forecasts, Pi, inverse = seen[0]
+    np.testing.assert_allclose(inverse * R, 1, rtol=1e-6)
     assert errors == nanodrone._ends(w.position_error(forecasts))
     assert observed[:, 0, :3].all(axis=1).nonzero()[0].tolist() == [3, 7]
     assert not observed[:, :, 3:].any()
@@ -338,7 +341,7 @@ def test_drone_filter_predicts_before_it_sees(monkeypatch):
     assert abs(forecasts[4:] - free[4:]).max() > 1e-3
     size = abs(cell.eigenvalues(params[0])[0])
     np.testing.assert_allclose(Pi, np.repeat(1 - size**2, 2), rtol=1e-5)
-    nanodrone.deployed(net, params, w, 5, 13)
+    nanodrone.deployed(net, params, w, 5, 13, R)
     assert seen[1][0][:, 0, 0].nonzero()[0].tolist() == [4]  # not the last step, 9
 
 
