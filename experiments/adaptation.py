@@ -141,7 +141,8 @@ def final(runs, task, rule):
 
 
 TEXT = """Setting: one RNN of {width} tanh units and a linear readout, float32; one stream without resets, lanes in parallel, learning as it goes;
-RMSprop (decay .99). Rates {rates}: the best of each rule and task with seed 0, then seeds 1 to 3 (weights and stream) at that rate.
+RMSprop (decay .99). Rates {rates}: the best of each rule and task with seed 0 (*edge*: a better one may lie
+outside), then seeds 1 to 3 (weights and stream) at that rate.
 *Immediate derivatives*: the gradient of L_t with h_(t-1) constant, an update a step; *RTRL*: (RTRL.1), an update a step; *BPTT, pieces
 of 25*: state carried, an update every 25 steps, so one in 25 of the others'.
 
@@ -169,12 +170,19 @@ def text(runs):
         for rule in [*RULES, FROZEN] if task == "tracking" else RULES:
             rate, values, courses = final(runs, task, rule)
             course = " / ".join(f"{v:.2g}" for v in np.mean(courses, axis=0)) if courses else "–"
-            rows.append((rule, "–" if rate is None else f"{rate:g}", spread(values), course))
+            rows.append((rule, _shown(rate, rule), spread(values), course))
         unit = "cross-entropy" if task == "delayed parity" else "error / holding"
         parts.append(
             f"### {task}\n\n{grid(('rule', 'rate', unit, 'every tenth of the stream, mean of the seeds'), rows)}\n"
         )
     return "\n".join([*parts, as_markdown(lines(runs))])
+
+
+def _shown(rate, rule):
+    """A rate; at the edge of the search a better one may lie outside."""
+    if rate is None:
+        return "–"
+    return f"{rate:g}" + (" *edge*" if rule != FROZEN and rate in (RATES[0], RATES[-1]) else "")
 
 
 def lines(runs):

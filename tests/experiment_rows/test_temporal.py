@@ -481,6 +481,12 @@ def test_adaptation_the_choice():
     assert adaptation.best(runs, "tracking", "RTRL") == 1e-3
     assert adaptation.final(runs, "tracking", "RTRL")[:2] == (1e-3, [0.01] * 3)
     assert adaptation.lines(adaptation_runs(GOOD, rates=(1e-3,))) == []
+    assert [adaptation._shown(rate, "RTRL") for rate in (None, *adaptation.RATES)] == [
+        "–",
+        "0.0003 *edge*",
+        "0.001",
+        "0.003 *edge*",
+    ]
     assert adaptation.judged("delayed parity", list(range(10))) == 8.5
     assert adaptation.judged("tracking", list(range(10))) == 7.5
     assert [adaptation.tenth(np.arange(25), i).tolist() for i in (0, 9)] == [[0, 1], [22, 23, 24]]
