@@ -317,7 +317,7 @@ def test_drone_filter_predicts_before_it_sees(monkeypatch):
     cell = pc.LRU(18, 5, 13, r_min=0.8, r_max=0.99)
     net = pc.RecurrentNetwork([cell])
     params = net.init(2, "float32")
-    seen, R = [], nanodrone.residual(net, params, w)
+    seen, steps, R = [], [], nanodrone.residual(net, params, w)
     one = net.forward(params, w.inputs[:, :1]) - w.targets[:, :1]  # the first of eight windows
     np.testing.assert_allclose(R, (one**2).mean(axis=(0, 1)), rtol=1e-5)
     real = nanodrone.tpc.infer
@@ -325,6 +325,7 @@ def test_drone_filter_predicts_before_it_sees(monkeypatch):
     def infer(*args, **options):
         found = real(*args, **options)
         seen.append((options["observed"], found.forecasts, *options["precision"]))
+        steps.append(options["step_size"])
         return found
 
     monkeypatch.setattr(nanodrone.tpc, "infer", infer)
@@ -334,6 +335,10 @@ def test_drone_filter_predicts_before_it_sees(monkeypatch):
     errors = nanodrone.deployed(net, params, w, 4, 3, R)
     observed, forecasts, Pi, inverse = seen[0]
     np.testing.assert_allclose(inverse * R, 1, rtol=1e-6)
+    unit = (np.eye(5)[:, None] * np.array([1, 1j])[:, None]).reshape(10, 5)  # Re, Im, Re, ...
+    C = cell.output(params[0], unit[None], np.zeros((1, 10, 18)))[0].T
+    curvature = np.diag(Pi) + nanodrone.FILTERING["beta"] * C.T @ np.diag(1 / R) @ C
+    assert steps[0] == pytest.approx(1 / np.linalg.norm(curvature, 2), rel=1e-5)
     assert errors == nanodrone._ends(w.position_error(forecasts))
     assert observed[:, 0, :3].all(axis=1).nonzero()[0].tolist() == [3, 7]
     assert not observed[:, :, 3:].any()
