@@ -371,11 +371,31 @@ def drone_runs(ratio, share):
     [(1.009, 0.489, [True] * 3), (0.989, 0.4, [False, True, True]), (1.011, 0.495, [False] * 3)],
 )
 def test_drone_what_lands(ratio, share, lands):
-    """Within 1 % on both sides; the worst seed must be halved."""
-    lines = nanodrone.lines(drone_runs(ratio, share))
+    """Within 1 % on both sides; the worst seed must be halved; what was added is paired with the open loop of its seed."""
+    runs = drone_runs(ratio, share)
+    lines = nanodrone.lines(runs)
     assert [line.lands for line in lines if line.lands is not None] == lands
-    assert nanodrone.lines(drone_runs(ratio, share)[1:]) == []
-    assert "not bit-identical" in nanodrone.text(drone_runs(ratio, share))
+    assert nanodrone.lines(runs[1:]) == []
+    (name,) = nanodrone.ADDED
+    for final, halves in (([0.3, 0.4, 0.5], True), ([0.3, 0.4, 0.51], False)):
+        more = [
+            {"config": {"rule": "BPTT", "seed": s}, "errors": {name: [0.1, f]}, "hold": [0.9, 1.2]}
+            for s, f in enumerate(final, 1)
+        ]
+        *others, last = nanodrone.lines(runs + more)
+        assert others == lines
+        assert last.measured == pytest.approx(final)
+        assert last.lands is halves
+        text = nanodrone.text(runs + more)
+        assert "not bit-identical" in text
+        assert f"| {name} | BPTT | 0.1 [0.1..0.1] | {np.mean(final):.3g} [0.3..0.5" in text
+
+
+def test_drone_what_is_added_is_run_for_one_rule():
+    """Three more runs, each deployed in the added way alone."""
+    plan = nanodrone.configs()
+    assert [c["rule"] for c in plan if "deployed" in c] == ["BPTT"] * 3
+    assert len(plan) == 9
 
 
 # Adaptation
