@@ -190,6 +190,10 @@ def _start(influence, carry, net, params, p, step):
                 f"{net.cells[-1] + 1} is {cell.formula}: take diag"
             )
         step.check_second_derivatives(f"influence {influence}")
+        if carry == "state" and step.inference == "fixed":
+            raise ValueError(
+                f"influence {influence} follows inference that descends F_t, and inference fixed does not: take plain"
+            )
         if carry == "state":
             return Damped(net, params, p.start, step, influence)
         influence = "plain"  # what is carried is mu_t, whose influence is M_t: nothing is damped
@@ -429,6 +433,10 @@ def which(influence, carry, step):
     )
     envelopes = "the Moreau envelopes of beta L_t along the free trajectory"
     below = "for the cells and what stands below them"
+    if (
+        step.complex
+    ):  # C and D learn at the moved state, and what stands below reaches the loss through D, too
+        below = "for the parameters of the last state"
     if carry == "prediction" and (exact or influence is None):
         of = "the gradient of BPTT" if exact else "tBPTT(1), immediate terms only (BPTT.4)"
         if step.inference == "fixed":

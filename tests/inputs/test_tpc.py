@@ -233,6 +233,16 @@ NETWORKS = {
         TypeError,
         "net must be a RecurrentNetwork, got list",
     ),
+    "implicit with fixed predictions": (
+        lambda: g(influence="implicit", inference="fixed"),
+        ValueError,
+        "influence implicit .*inference fixed does not",
+    ),
+    "fixed from the carried state": (
+        lambda: g(inference="fixed", start="previous"),
+        ValueError,
+        "start must be prediction with inference fixed.*got 'previous'",
+    ),
     "implicit on an LRU": (
         lambda: g(DIAGONAL, influence="implicit"),
         ValueError,

@@ -1,0 +1,86 @@
+"""What a gradient of tPC says of itself is true: the sentences that say "exactly", and those that must not."""
+
+import re
+
+import numpy as np
+import pytest
+
+import minipc as pc
+from tests.helpers.checks import assert_same
+
+T, B, m, n, o = 6, 3, 4, 5, 2
+NETWORKS = {
+    "RNN": [pc.RNN(m, n), pc.Dense(n, o)],
+    "Dense, GRU, two blocks": [pc.Dense(m, 3, "tanh"), pc.GRU(3, n), pc.Dense(n, 4, "tanh"), pc.Dense(4, o)],
+    "LRU": [pc.LRU(m, n, o)],
+    "Dense, LRU": [pc.Dense(m, 3, "tanh"), pc.LRU(3, n, o)],
+}
+
+
+def problem(name):
+    """Network, parameters and sequences with a mask."""
+    rng = np.random.default_rng(0)
+    net = pc.RecurrentNetwork(NETWORKS[name])
+    params = [{k: v + 0.3 * rng.standard_normal(v.shape) for k, v in p.items()} for p in net.init(0)]
+    inputs, targets = rng.standard_normal((T, B, m)), rng.standard_normal((T, B, o))
+    return net, params, inputs, targets, rng.uniform(size=(T, B)) < 0.7
+
+
+def at_state(net, grads):
+    """Of the parameters that the last state follows; those of an LRU's state alone."""
+    c = net.cells[-1]
+    cell = net.blocks[c]
+    own = {k: v for k, v in grads[c].items() if k not in cell.output_shapes}
+    return [own] if cell.complex_state else [*grads[:c], own]
+
+
+@pytest.mark.filterwarnings("ignore::minipc.InferenceWarning")
+@pytest.mark.parametrize("influence", [None, "plain", "exact"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_what_is_said_to_be_exact_is(name, influence):
+    """(TPR.10)-(TPR.12): the prediction carried, against BPTT, or BPTT without history."""
+    net, *rest = problem(name)
+    truth = pc.bptt.truncated(net, *rest, steps=1) if influence is None else pc.bptt.gradient(net, *rest)
+    options = {"influence": influence, "carry": "prediction", "beta": 0.7}
+    g = pc.tpc.gradient(net, *rest, **options, inference="fixed")
+    assert "exactly (TPR.10)" in g.equals
+    assert ("immediate terms only" in g.equals) == (influence is None)
+    assert_same(g.grads, truth.grads, 1e-12)
+    layers = 2 if "two blocks" in name else 1
+    g = pc.tpc.gradient(net, *rest, **options, inference_steps=layers, step_size=1.0)
+    assert ("exactly (TPR.11)" if layers == 1 else "exactly (TPR.12)") in g.equals
+    assert ("what stands below" in g.equals) == ("LRU" not in name)
+    assert_same(at_state(net, g.grads), at_state(net, truth.grads), 1e-12)
+    g = pc.tpc.gradient(net, *rest, **options, inference_steps=layers + 1, step_size=1.0)
+    assert "exactly" not in g.equals
+
+
+def test_one_step_of_any_length_is_a_factor():
+    """(TPR.11): the sentence has the factor."""
+    net, *rest = problem("RNN")
+    g = pc.tpc.gradient(net, *rest, influence="plain", carry="prediction", inference_steps=1, step_size=0.25)
+    assert g.equals.startswith("0.25 times the gradient of BPTT")
+    truth = [{k: 0.25 * v for k, v in p.items()} for p in pc.bptt.gradient(net, *rest).grads]
+    assert_same(at_state(net, g.grads), at_state(net, truth), 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("influence", "carry", "said"),
+    [
+        (None, "state", "stop at the carried state.*no history"),
+        (None, "prediction", "Moreau.*stop at the carried state.*no history"),
+        ("plain", "state", r"of nothing exactly.*\(TPR.13\)"),
+        ("plain", "prediction", r"Moreau.*\(TPR.9\)"),
+        ("implicit", "state", r"inferred trajectory.*\(TPR.8\)"),
+        ("implicit", "prediction", r"Moreau.*\(TPR.9\)"),
+        ("diag", "state", r"of nothing exactly.*\(TPR.5\)"),
+        ("local", "state", r"of nothing exactly.*\(TPR.13\)"),
+        ("snap-1", "state", "a biased estimate .*snap-1"),
+        (pc.UORO(seed=1), "state", r"a noisy estimate \(uoro\)"),
+    ],
+)
+def test_every_combination_says_what_it_is(influence, carry, said):
+    """The table of the module, in sentences; their truth is proven by the claims T22 and T28 to T37."""
+    net, *rest = problem("RNN")
+    g = pc.tpc.gradient(net, *rest, influence=influence, carry=carry, inference_steps=3)
+    assert re.search(said, g.equals), g.equals
