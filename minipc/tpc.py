@@ -111,8 +111,8 @@ def gradient(
     Gradient
         ``grads``; ``loss (B,)`` of the predictions, summed over the steps that count; ``energy (B,)`` sum F_t/beta and
         ``residual (B,)``, the largest over time of the norm of its derivative, at the end of inference; ``states (T, B, N)``
-        inferred (with "fixed", energy is the loss: nothing moves in F); ``final``, the carried state of every cell; ``equals``, a sentence that says **which gradient** this is
-        (table of the module). Of "dni" ``carry``, too: ``carry.influence.A`` is to go on with.
+        inferred (with "fixed", energy is the loss: nothing moves in F); ``final``, the carried state of every cell;
+        ``equals``, a sentence that says **which gradient** this is (table of the module). Of "dni" ``carry``, too: ``carry.influence.A`` is to go on with.
 
     Raises
     ------
@@ -433,9 +433,7 @@ def which(influence, carry, step):
     )
     envelopes = "the Moreau envelopes of beta L_t along the free trajectory"
     below = "for the cells and what stands below them"
-    if (
-        step.complex
-    ):  # C and D learn at the moved state, and what stands below reaches the loss through D, too
+    if step.complex:  # C and D learn at the moved state, and D passes credit of that state down
         below = "for the parameters of the last state"
     if carry == "prediction" and (exact or influence is None):
         of = "the gradient of BPTT" if exact else "tBPTT(1), immediate terms only (BPTT.4)"
