@@ -224,22 +224,29 @@ def converged(gradient, like, tolerance, step):
     return bool((norm_squared(gradient, like).real < tolerance**2).all())
 
 
-def warn_if_unsettled(rule, start, energy, residual, step_size, tolerance):
-    """Warn by name if the energy of a sample rose or is not finite, or if the tolerance was not reached.
+def unsettled(start, energy, residual, tolerance):
+    """Which lanes diverged, and which missed the tolerance: two arrays like the energies, on the host.
 
-    Costs one synchronisation. Descent from any start can only lower the energy, so a risen energy means
-    that the step was too long for this sample.
+    Costs one synchronisation. Descent from any start can only lower the energy, so a risen energy means that the step was
+    too long for this lane.
     """
     xp = array_module(energy)
     start, energy, residual = start.real, energy.real, residual.real
     rounding = 100 * float(xp.finfo(start.dtype).eps) * (1 + abs(start))
     diverged = ~(energy <= start + rounding) | ~xp.isfinite(residual)
     late = residual >= tolerance if tolerance is not None else xp.zeros_like(diverged)
-    flags = to_numpy(xp.stack([diverged, late]))
-    if not flags.any():
+    return to_numpy(xp.stack([diverged, late]))
+
+
+def warn_if_unsettled(rule, start, energy, residual, step_size, tolerance):
+    """Warn by name if the energy of a sample rose or is not finite, or if the tolerance was not reached.
+
+    Costs one synchronisation.
+    """
+    diverged, late = unsettled(start, energy, residual, tolerance)
+    if not diverged.any() and not late.any():
         return
-    residuals = to_numpy(residual)
-    diverged, late = flags
+    residuals = to_numpy(residual.real)
     if diverged.any():
         message = (
             f"{rule} inference diverged in {diverged.sum()} of {diverged.size} samples (first: sample "

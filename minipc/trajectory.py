@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from .backend import Array, array_module, to_numpy
 from .cells import Tape
-from .inference import InferenceWarning
+from .inference import InferenceWarning, unsettled
 from .network import where_not_finite
 from .recurrent import Stretch, flat_time, outputs_of, steps_through
 
@@ -146,12 +146,7 @@ def together(parts):
 
 def warn(rule, start, energy, residual, step_size, tolerance):
     """Warn by name of sequences whose energy rose in inference, is not finite, or that missed the tolerance."""
-    xp = array_module(energy)
-    start, energy, residual = start.real, energy.real, residual.real
-    rounding = 100 * float(xp.finfo(start.dtype).eps) * (1 + abs(start))
-    diverged = ~(energy <= start + rounding) | ~xp.isfinite(residual)
-    late = residual >= tolerance if tolerance is not None else xp.zeros_like(diverged)
-    flags = to_numpy(xp.stack([diverged, late]))
+    flags = unsettled(start, energy, residual, tolerance)
     for flag, what in zip(flags, ("diverged", "did not converge"), strict=True):
         if not flag.any():
             continue
@@ -163,7 +158,7 @@ def warn(rule, start, energy, residual, step_size, tolerance):
             f"sequence {b})"
         )
         if what == "did not converge":
-            message += f": the largest residual is {to_numpy(residual).max():.1e}, the tolerance {tolerance:.1e}; use more inference_steps"
+            message += f": the largest residual is {to_numpy(residual.real).max():.1e}, the tolerance {tolerance:.1e}; use more inference_steps"
         elif rule == "newton":
             message += ": the energy rose above its start, so it is not convex here; take spc or epc"
         else:
