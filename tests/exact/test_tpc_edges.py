@@ -30,6 +30,8 @@ def ways(stack):
     for influence, carry, inference in itertools.product(INFLUENCES, CARRIES, INFERENCES):
         if influence == "implicit" and "LRU" in stack:
             continue
+        if influence in ("implicit", "diag") and (carry, inference) == ("state", "fixed"):
+            continue  # refused
         yield {"influence": influence, "carry": carry, "inference": inference, "beta": 0.7} | STEPS.get(
             inference, {}
         )
@@ -283,7 +285,8 @@ def test_one_step_has_no_past(name, inference, carry):
         for options in (
             {"influence": i, **STEPS.get(inference, {})}
             for i in INFLUENCES
-            if i != "implicit" or "LRU" not in name
+            if (i != "implicit" or "LRU" not in name)
+            and (i not in ("implicit", "diag") or (carry, inference) != ("state", "fixed"))
         )
     ]
     for g in found[1:]:
