@@ -95,8 +95,6 @@ def infer(
     options |= {"step_size": step_size, "tolerance": tolerance, "start": start}
     check_word("carry", carry, CARRIES)
     step = Timestep(net, params, precision, **options)
-    if inference == "newton":
-        step.check_second_derivatives("inference newton")
     weight = None if observed is None else _check_observed(net, params, p, mask, observed, step)
     kalman, c = None, net.cells[-1]
     if propagate:

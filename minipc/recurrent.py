@@ -139,8 +139,9 @@ class Stretch(NamedTuple):
     locals: list = None  # the derivatives of every cell's steps, where they have been asked for
 
     def with_locals(self, net, params):
-        """The same, with the derivatives of the cells."""
-        cells = zip(net.blocks, params, self.tapes, strict=True)
+        """The same, with the derivatives of the cells; the stretch may end below the network's last block."""
+        K = len(self.tapes)
+        cells = zip(net.blocks[:K], params[:K], self.tapes, strict=True)
         return self._replace(
             locals=[block.local(p, tape) if is_cell(block) else None for block, p, tape in cells]
         )
@@ -197,6 +198,11 @@ def add_learned(net, grads, arrived):
         if net.blocks[l].learn_h0:
             grads[l] |= net.blocks[l].initial_gradient(arrived[l].sum(axis=0))
     return grads
+
+
+def plus(a, b):
+    """The sum of the gradients of a block, in which parameters may be missing."""
+    return {n: a[n] + b[n] if n in a and n in b else a.get(n, b.get(n)) for n in {**a, **b}}
 
 
 def flat_time(a):

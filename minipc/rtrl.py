@@ -19,7 +19,18 @@ from .backend import Array, array_module, to_numpy
 from .cells import Tape
 from .influence import start as start_influence
 from .network import Gradient, check_loss
-from .recurrent import Prepared, State, add_learned, flat_time, is_cell, losses, prepare_sequences, pull, run
+from .recurrent import (
+    Prepared,
+    State,
+    add_learned,
+    flat_time,
+    is_cell,
+    losses,
+    plus,
+    prepare_sequences,
+    pull,
+    run,
+)
 
 AT_ONCE = 64  # steps whose states are found at once, before the influence goes through them
 
@@ -357,11 +368,8 @@ def _plus(net, a, b):
     """The sum of two gradients, in which parameters may be missing."""
     if a is None:
         return b
-    found = []
-    for block, p, q in zip(net.blocks, a, b, strict=True):
-        names = [name for name in block.shapes if name in p or name in q]
-        found.append({n: p[n] + q[n] if n in p and n in q else p.get(n, q.get(n)) for n in names})
-    return found
+    sums = [plus(p, q) for p, q in zip(a, b, strict=True)]
+    return [{n: g[n] for n in block.shapes if n in g} for block, g in zip(net.blocks, sums, strict=True)]
 
 
 def _lanes(p):

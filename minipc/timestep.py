@@ -100,7 +100,8 @@ class Timestep:
         given = check_precision(self.net, params, precision)
         self.unit_precision = all(v is None for v in given)
         self.Pi = [None, *(_over(v, self.beta) for v in given[1:-1]), given[-1]]
-
+        if inference == "newton":
+            self.check_second_derivatives("inference newton")
         self.matrix, self.gram = self._linear_readout(), None
         if self.matrix is not None:
             self.gram = self.matrix @ self.matrix.T  # (o, o)

@@ -52,7 +52,7 @@ from .inference import inner
 from .influence import APPROXIMATIONS, NAMES, Influence, named
 from .influence import start as start_influence
 from .network import Gradient
-from .recurrent import State, add_learned, flat_time, is_cell, prepare_sequences, pull
+from .recurrent import State, add_learned, flat_time, plus, prepare_sequences, pull
 from .rtrl import AT_ONCE, credit, observed, one_step_down
 from .timestep import Timestep, weigh_rows
 from .trajectory import CARRIES, together, walk, warn
@@ -145,8 +145,6 @@ def gradient(
     check_word("carry", carry, CARRIES)
     step = Timestep(net, params, precision, **options)
     M = _start(influence, carry, net, params, p, step)
-    if inference == "newton":
-        step.check_second_derivatives("inference newton")
     length = 1 if isinstance(M, Damped) else AT_ONCE if M is None or M.block == 1 else M.block
     found = _Sums(net)
     for path in walk(net, params, p, step, carry, length):
@@ -246,7 +244,7 @@ def _in_block(net, params, path, M):
         grads[:c], arrived[:c], start[:c] = back.grads, back.reset, back.start
     add_learned(net, grads, arrived)
     for l, found in enumerate(M.gradients(params, M.readout(start))):  # (HYB.1)
-        grads[l] = _plus(grads[l], found)
+        grads[l] = plus(grads[l], found)
     M.advance(params, stretch)  # (HYB.2)
     return grads
 
@@ -254,8 +252,7 @@ def _in_block(net, params, path, M):
 def _step_by_step(net, params, p, path, M, found):
     """(TPR.2), (TPR.3); what the readout of the influence gives is added up in ``found.total``."""
     q, grads = _spread(net, params, path, through_cells=M.local)
-    cells = zip(net.blocks, params, path.stretch.tapes, strict=False)
-    done = path.stretch._replace(locals=[b.local(v, tape) if is_cell(b) else None for b, v, tape in cells])
+    done = path.stretch.with_locals(net, params)
     reset = None if p.reset is None else p.reset[path.cut]
     anew = [False] * len(path.q) if reset is None else to_numpy(reset.any(axis=1)).tolist()
     if not any(anew) and fast_influence.applies(M, q):  # the same numbers, with less work
@@ -299,7 +296,7 @@ class _Sums:
     def add(self, grads):
         """Gradients of some blocks, in which parameters may be missing."""
         for l, found in enumerate(grads):
-            self.grads[l] = _plus(self.grads[l], found)
+            self.grads[l] = plus(self.grads[l], found)
 
     def above(self, step, path):
         """Parameters above the state (TPR.3), energies and states."""
@@ -307,10 +304,10 @@ class _Sums:
         for look in path.looks:
             found = step.gradients(look.now)
             if step.complex:
-                self.grads[c] = _plus(self.grads[c], found[0])
+                self.grads[c] = plus(self.grads[c], found[0])
                 found = found[1:]
             for l, g in enumerate(found[: len(self.net.blocks) - c - 1], start=c + 1):
-                self.grads[l] = _plus(self.grads[l], g)
+                self.grads[l] = plus(self.grads[l], g)
         xp = array_module(path.mu)
         for values, name in zip(self.scalars, ("start", "energy", "residual", "loss"), strict=True):
             values.append(xp.stack([getattr(look, name) for look in path.looks]).reshape(shape))
@@ -320,16 +317,11 @@ class _Sums:
         """(TPR.7), (TPR.8): what the parameters above the state owe to the carried states."""
         if M.R is not None:
             for l, g in M.readout_gradients():
-                self.grads[l] = _plus(self.grads[l], g)
+                self.grads[l] = plus(self.grads[l], g)
 
     def result(self, params):
         """In the structure of ``params``."""
         return [{name: g[name] for name in p} for g, p in zip(self.grads, params, strict=True)]
-
-
-def _plus(a, b):
-    """The sum of the gradients of a block, in which parameters may be missing."""
-    return {k: a[k] + b[k] if k in a and k in b else a.get(k, b.get(k)) for k in {**a, **b}}
 
 
 class Damped(Influence):
@@ -518,10 +510,7 @@ def certificate(
     xp, (cell, q) = array_module(p.inputs), (net.blocks[c], params[c])
     delta, deltas, bounds = xp.zeros(p.inputs.shape[1], p.start[c].dtype), [], []
     for path in walk(net, params, p, step, "state", 1):
-        cells = zip(net.blocks, params, path.stretch.tapes, strict=False)
-        done = path.stretch._replace(
-            locals=[b.local(v, tape) if is_cell(b) else None for b, v, tape in cells]
-        )
+        done = path.stretch.with_locals(net, params)
         if p.reset is not None:
             again = p.reset[path.cut][0]
             M.reset(again)
