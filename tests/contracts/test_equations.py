@@ -54,7 +54,7 @@ def test_the_table_of_a_module_is_implemented(name):
     "name",
     [
         *("functions", "blocks", "convolution", "normalisation", "residual", "architectures"),
-        *("backprop", "inference", "spc", "epc", "optim", "schedules", "check"),
+        *("backprop", "inference", "spc", "epc", "optim", "schedules", "comparison"),
         *("generators", "dynamics"),
     ],
 )

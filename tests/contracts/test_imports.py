@@ -38,8 +38,11 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     **dict.fromkeys(["variants", "dag"], 9),  # they stand on spc and epc
     **dict.fromkeys(["rtrl", "timestep"], 9),  # and these on influence, spc and epc
     **dict.fromkeys(["batches", "metrics", "checkpoint"], 9),
-    **dict.fromkeys(["check", "mistakes", "plotting"], 9),
+    "comparison": 1,
+    "tables": 0,
+    **dict.fromkeys(["mistakes", "plotting"], 9),
     "filtering": 10,
+    "check": 13.5,
     "tpc": 11,
     "rules": 12,
     "train": 13,

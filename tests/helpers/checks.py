@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from minipc.check import _leaves, compare
+from minipc.check.comparison import compare
+from minipc.check.comparison import leaves as _leaves
 
 RTOL = 1e-10  # a derivation against its oracle in float64
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .backend import is_array, to_numpy
+from ..backend import is_array, to_numpy
 
 
 class Row(NamedTuple):
@@ -69,7 +69,7 @@ def compare(g, other) -> Comparison:
      parameter  rel. error     cosine  norm ratio  worst entry
           W[1]     1.0e+00   1.000000           2  W[1][0, 1] = 2, expected 1
     """
-    actual, expected = _leaves(g), _leaves(other)
+    actual, expected = leaves(g), leaves(other)
     if actual.keys() != expected.keys():
         raise ValueError(f"the structures differ: got {list(actual)}, expected {list(expected)}")
     if not any(x.size for x in expected.values()):
@@ -106,19 +106,19 @@ def _ratio(error, size):
     return float(error / size) if size else 0.0
 
 
-def _leaves(tree, name=""):
+def leaves(tree, name=""):
     """Arrays by name: parameters as ``W[1]``, items of a list as ``[1]``, a single array as ``array``."""
     if hasattr(tree, "grads"):
         tree = tree.grads
     if tree is None:
         return {}
     if isinstance(tree, dict):
-        return {k: v for key, value in tree.items() for k, v in _leaves(value, f"{key}{name}").items()}
+        return {k: v for key, value in tree.items() for k, v in leaves(value, f"{key}{name}").items()}
     if isinstance(tree, list | tuple):
         shift = 1 if tree and isinstance(tree[0], dict) else 0  # params count from zero, layers from one
         found = {}
         for i, value in enumerate(tree):
-            found.update(_leaves(value, f"{name}[{i + shift}]"))
+            found.update(leaves(value, f"{name}[{i + shift}]"))
         return found
     if not is_array(tree):
         raise TypeError(f"{name or 'a gradient'} must be made of arrays, got {type(tree).__name__}")
