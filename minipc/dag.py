@@ -31,6 +31,7 @@ from .inference import (
     weigh,
 )
 from .network import Gradient, by_layer
+from .registry import build
 
 
 class Dag:
@@ -113,9 +114,15 @@ class Dag:
             yield mu
 
     def config(self):
-        """What the graph is, without its parameters, as JSON can hold it."""
+        """What the graph is, without its parameters, as JSON can hold it; :meth:`from_config` reads it."""
         blocks = [[type(block).__name__, block.config()] for block in self.blocks]
         return {"loss": self.loss.name, "parents": [list(nodes) for nodes in self.parents], "blocks": blocks}
+
+    @classmethod
+    def from_config(cls, config):
+        """The graph that :meth:`config` describes."""
+        blocks = [build(name, options) for name, options in config["blocks"]]
+        return cls(blocks, config["parents"], config["loss"])
 
     def __repr__(self):
         rows = [
