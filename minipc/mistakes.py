@@ -427,8 +427,10 @@ _TABLE = [
         "stale errors: computed before the last state step",
         "spc",
         "sPC.6",
-        "now, gradient = look(s)  # the errors",
-        "gradient = look(s)[1]  # the errors",
+        "            s = [s[0], *(v - step_size * g for v, g in zip(s[1:], gradient[1:], strict=True))]  # (sPC.5)\n"
+        "            now, gradient = look(s)  # the errors",
+        "            now, gradient = look(s)\n"
+        "            s = [s[0], *(v - step_size * g for v, g in zip(s[1:], gradient[1:], strict=True))]  # the errors",
     ),
     # --- ePC
     Mistake("the error is not added to the state", "epc", "ePC.1", "s.append(mu + e[l])", "s.append(mu)"),

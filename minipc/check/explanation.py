@@ -11,6 +11,7 @@ import inspect
 import math
 import time
 import traceback
+import warnings
 import zlib
 from typing import NamedTuple
 
@@ -199,7 +200,8 @@ class _Trial:
 
     def answer(self):
         """What the bench's engine says, as it is now."""
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # with a mistake in it inference may well diverge
             return self.exercise.answer(self.bench.engine, *copy.deepcopy(self._twins))
 
     def wrong(self, *names):
@@ -214,7 +216,8 @@ class _Trial:
         """What a student's function returns, and the names of the arguments that it edited."""
         given = copy.deepcopy(self.offered)
         before = copy.deepcopy(self.offered)
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is wrong is said below, once
             result = _call(function, self.exercise.arguments, given)
         edited = [name for name in self.given if not _unchanged(given[name], before[name])]
         return arrays(result), edited
@@ -320,13 +323,15 @@ class _Case:
             return (alone,)
         right, sizes = [t.right for t in self.trials], [t.sizes for t in self.trials]
         relation = relations(actual, right, sizes)
-        if relation:
-            return tuple((name,) for name in relation)
+        if len(relation) == 1:
+            return (relation,)
         for name, wrong in self._singles.items():
             more = relations(actual, wrong, sizes, uniform=True)
-            if more:
-                return ((name,), *((one,) for one in more))
-        return tuple((name,) for name in self._pair(actual, began))
+            if more:  # a factor may be a mistake that has a name
+                second = [other for other in self._singles if self._reproduces(actual, name, other)]
+                return (name,), (second or more)
+        pair = self._pair(actual, began) or relation
+        return tuple((name,) for name in pair)
 
     def _pair(self, actual, began):
         """Two mistakes at once; those pairs first whose effects add up to what is seen."""
@@ -335,7 +340,7 @@ class _Case:
             return ()
         effect = np.array([self._effect(self._singles[name]) for name in names])
         seen = self._effect(actual)
-        touched, needed = abs(effect) > SAME, abs(seen) > SAME
+        touched, needed = abs(effect) > 1e-12, abs(seen) > 1e-5  # far apart: tanh may be saturated
         gram, along = effect @ effect.T, effect @ seen
         left = gram.diagonal()[:, None] + gram.diagonal() + 2 * gram - 2 * along[:, None] - 2 * along
         first, second = np.triu_indices(len(names), 1)

@@ -41,7 +41,8 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "comparison": 1,
     "tables": 0,
     "register": 0,
-    **dict.fromkeys(["in_space"], 13),
+    **dict.fromkeys(["in_blocks", "in_space"], 13),
+    "in_variants": 13.1,  # it shares the problems of in_space
     "exercises": 13.2,
     "explanation": 13.3,
     **dict.fromkeys(["mistakes", "plotting"], 9),
