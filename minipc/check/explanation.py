@@ -5,6 +5,7 @@ that have a mistake from ``minipc.mistakes`` in them, with simple relations (sig
 two of these at once. A name is given only if the wrong answer is reproduced to rounding on every problem tried.
 """
 
+import contextlib
 import copy
 import functools
 import inspect
@@ -209,6 +210,8 @@ class _Trial:
         try:
             with self.bench.wrong(*names), np.errstate(all="ignore"):
                 return arrays(self.answer())
+        except LookupError:  # the mistakes do not fit together
+            raise
         except Exception:  # whatever a mistake brings about: it is not what the student's function returned
             return None
 
@@ -340,14 +343,14 @@ class _Case:
             return ()
         effect = np.array([self._effect(self._singles[name]) for name in names])
         seen = self._effect(actual)
-        touched, needed = abs(effect) > 1e-12, abs(seen) > 1e-5  # far apart: tanh may be saturated
+        touched = abs(effect) > 1e-12
         gram, along = effect @ effect.T, effect @ seen
         left = gram.diagonal()[:, None] + gram.diagonal() + 2 * gram - 2 * along[:, None] - 2 * along
         first, second = np.triu_indices(len(names), 1)
         for k in np.argsort(left[first, second], kind="stable"):
             i, j = first[k], second[k]
-            if (needed & ~(touched[i] | touched[j])).any():
-                continue  # something differs that neither of the two changes
+            if np.linalg.norm(seen[~(touched[i] | touched[j])]) > 1e-2 * np.linalg.norm(seen):
+                continue  # much differs that neither of the two changes
             if time.perf_counter() - began > SECONDS:
                 break
             if self._reproduces(actual, names[i], names[j]):
@@ -366,14 +369,12 @@ class _Case:
         return np.clip(np.nan_to_num(vector, nan=1e3), -1e3, 1e3)
 
     def _reproduces(self, actual, *names):
-        for trial, seen in zip(self.trials, actual, strict=True):
-            try:
-                wrong = trial.wrong(*names)
-            except LookupError:  # two mistakes of the same line
-                return False
-            if wrong is None or not _same(seen, wrong):
-                return False
-        return True
+        """Do these mistakes together give the answers? Two of one line may fit into it in one order only."""
+        for order in (names, names[::-1]):
+            with contextlib.suppress(LookupError):
+                pairs = zip(self.trials, actual, strict=True)
+                return all((wrong := trial.wrong(*order)) and _same(seen, wrong) for trial, seen in pairs)
+        return False
 
     def _smallest(self, student):
         """The smallest problem on which the answer is wrong, in words; "" if only larger ones show it."""
