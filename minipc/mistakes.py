@@ -87,6 +87,13 @@ _TABLE = [
         'down = up_through(p["W"], back)',
     ),
     Mistake(
+        "W is not transposed (pre form)",
+        "blocks",
+        "BP.2",
+        'back = down_through(p["W"], v)  # forward: mu = phi(s)',
+        'back = up_through(p["W"], v)  # forward: mu = phi(s)',
+    ),
+    Mistake(
         "phi' is missing (post form)",
         "blocks",
         "BP.2",

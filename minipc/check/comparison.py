@@ -113,7 +113,9 @@ def leaves(tree, name=""):
     if tree is None:
         return {}
     if isinstance(tree, dict):
-        return {k: v for key, value in tree.items() for k, v in leaves(value, f"{key}{name}").items()}
+        inside = "" if not name or name[0] == "[" else f"{name}."
+        names = {key: f"{inside}{key}" if inside else f"{key}{name}" for key in tree}
+        return {k: v for key, value in tree.items() for k, v in leaves(value, names[key]).items()}
     if isinstance(tree, list | tuple):
         shift = 1 if tree and isinstance(tree[0], dict) else 0  # params count from zero, layers from one
         found = {}

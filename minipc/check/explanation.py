@@ -7,6 +7,7 @@ two of these at once. A name is given only if the wrong answer is reproduced to 
 
 import contextlib
 import copy
+import dataclasses
 import functools
 import inspect
 import math
@@ -326,7 +327,7 @@ class _Case:
             return (alone,)
         right, sizes = [t.right for t in self.trials], [t.sizes for t in self.trials]
         relation = relations(actual, right, sizes)
-        if len(relation) == 1:
+        if len(relation) == 1 and "and" not in relation[0] and "constant" not in relation[0]:
             return (relation,)
         for name, wrong in self._singles.items():
             more = relations(actual, wrong, sizes, uniform=True)
@@ -623,7 +624,9 @@ def _readable(value):
 
 
 def _config(block):
-    return ", ".join(f"{k}={v}" for k, v in block.config().items() if v not in (None, False))
+    """The arguments of a block that are not the default."""
+    usual = {f.name: f.default for f in dataclasses.fields(block)} if dataclasses.is_dataclass(block) else {}
+    return ", ".join(f"{k}={v}" for k, v in block.config().items() if v != usual.get(k))
 
 
 def _one_line(error):

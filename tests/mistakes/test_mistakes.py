@@ -19,6 +19,7 @@ from minipc.mistakes import MISTAKES, PACKAGE, Mistake, load
 
 SHAPES = {  # with distinct widths these do not run at all
     "W is not transposed": "matmul",
+    "W is not transposed (pre form)": "matmul",
     "phi' sits one layer off, before W instead of after it (pre form)": "broadcast",
 }
 RULES = (
