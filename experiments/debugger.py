@@ -62,13 +62,14 @@ def told(function, equation, seed, *mistakes):
     return Outcome(mistakes, equation, explanation, time.perf_counter() - began)
 
 
-def outcome(name, seed):
+def outcome(name, seed, bench):
     """What a student with the mistake of this name is told, in the first of its exercises where it shows."""
     found = None
-    for equation in asked(name):
-        found = told(student(load(name), equation), equation, seed, name)
-        if not found.told.correct:
-            break
+    with bench.wrong(name) as engine:
+        for equation in asked(name):
+            found = told(student(engine, equation), equation, seed, name)
+            if not found.told.correct:
+                break
     return found
 
 
@@ -238,7 +239,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     out, bench = check_place(args.out), Bench()
     began = time.perf_counter()
-    singles = [outcome(name, args.seed + i) for i in range(args.seeds) for name in MISTAKES]
+    singles = [outcome(name, args.seed + i, bench) for i in range(args.seeds) for name in MISTAKES]
     double = [pair_outcome(p, args.seed + i, bench) for i, p in enumerate(pairs(args.pairs, args.seed))]
     right = by_chance(args.correct, args.seed, 1e-12)
     wrong = by_chance(args.correct, args.seed, 1e-2)

@@ -108,6 +108,20 @@ _TABLE = [
         "down = back",
     ),
     Mistake(
+        "phi' is counted twice (post form)",
+        "blocks",
+        "BP.2",
+        "back = self._through_phi(tape, v)",
+        "back = self._through_phi(tape, self._through_phi(tape, v))",
+    ),
+    Mistake(
+        "phi' is counted twice (pre form)",
+        "blocks",
+        "BP.2",
+        "down = self._through_phi(tape, back)",
+        "down = self._through_phi(tape, self._through_phi(tape, back))",
+    ),
+    Mistake(
         "phi' sits one layer off, before W instead of after it (pre form)",
         "blocks",
         "BP.2",
@@ -389,6 +403,17 @@ _TABLE = [
         "-now.eps[l], input=False",
     ),
     # --- sPC
+    Mistake("the error has the wrong sign", "spc", "sPC.1", "eps.append(s[l] - mu)", "eps.append(mu - s[l])"),
+    Mistake(
+        "the precision is missing", "spc", "sPC.3", "xi.append(weigh(Pi[l], eps[l]))", "xi.append(eps[l])"
+    ),
+    Mistake(
+        "the precision is counted twice",
+        "spc",
+        "sPC.3",
+        "xi.append(weigh(Pi[l], eps[l]))",
+        "xi.append(weigh(Pi[l], weigh(Pi[l], eps[l])))",
+    ),
     Mistake("the top-down term has the wrong sign", "spc", "sPC.4", "xi[l] - top_down", "xi[l] + top_down"),
     Mistake("the top-down term is missing", "spc", "sPC.4", "xi[l] - top_down", "xi[l] - 0 * top_down"),
     Mistake(
