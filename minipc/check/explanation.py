@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import re
 import time
 import traceback
 import warnings
@@ -88,29 +89,65 @@ class Explanation(NamedTuple):
             "smallest": self.smallest,
         }
 
+    def _head(self):
+        """What was looked at first, in one line."""
+        if self.comparison is None:
+            return f"({self.equation}) {self.message}"
+        rows = [r for r in self.comparison.rows if not r.relative_error < RIGHT]
+        where = (
+            "in every array"
+            if len(rows) == len(self.comparison.rows)
+            else f"in {', '.join(r.name for r in rows)}"
+        )
+        dtype = "" if any("dtype" in note for note in self.notes) else ", the dtype too"
+        return f"({self.equation}) The shapes are right{dtype}, all numbers are finite. It is wrong {where}:"
+
+    def _tail(self):
+        """The mistake, its equation, the smallest problem."""
+        if self.comparison is None:
+            return []
+        word = "The mistake" if len(self.names) == 1 else "The mistakes"
+        lines = [f"{word}: {self.message}" if self.names else self.message[0].upper() + self.message[1:]]
+        lines += [f"  ({id})  {text}" for id, text in self._equations().items()]
+        return [*lines, *([self.smallest] if self.smallest else [])]
+
+    def _equations(self):
+        """The equations to look at: id -> line of the engine's docstrings, in LaTeX."""
+        from ..mistakes import MISTAKES
+
+        ids = dict.fromkeys(
+            [self.equation, *(MISTAKES[name].equation for name in self.names if name in MISTAKES)]
+        )
+        return {id: found[id] for id in ids if id in (found := _lines())}
+
     def __str__(self):
-        parts = [f"({self.equation}) {self.message}", *(f"note: {note}" for note in self.notes)]
-        if self.comparison and not self.correct:
-            parts.append(str(self.comparison))
-        return "\n".join([*parts, *([self.smallest] if self.smallest else [])])
+        notes = [f"note: {note}" for note in self.notes]
+        table = [] if self.comparison is None else [str(self.comparison)]
+        return "\n".join([self._head(), *notes, *table, *self._tail()])
 
     def _repr_html_(self):
-        rows = self.comparison.rows if self.comparison and not self.correct else []
         header = ["array", "relative error", "cosine", "norm ratio", "worst entry", "got", "expected"]
         cells = [
-            [
-                r.name,
-                f"{r.relative_error:.1e}",
-                f"{r.cosine:.4f}",
-                f"{r.norm_ratio:.4g}",
-                list(r.worst),
-                f"{r.got:.6g}",
-                f"{r.expected:.6g}",
-            ]
-            for r in rows
+            [r.name, f"{r.relative_error:.1e}", f"{r.cosine:.4f}", f"{r.norm_ratio:.4g}", list(r.worst)]
+            + [f"{r.got:.6g}", f"{r.expected:.6g}"]
+            for r in (self.comparison.rows if self.comparison else [])
         ]
-        note = "\n".join([*(f"note: {note}" for note in self.notes), self.smallest])
-        return tables.html(f"({self.equation}) {self.message}", header, cells, note)
+        notes = [f"note: {note}" for note in self.notes]
+        return tables.html(self._head(), header, cells, "\n".join([*notes, *self._tail()]))
+
+
+@functools.cache
+def _lines():
+    """The equations in the tables of the engine's docstrings: id -> what stands beside it, ``$`` around LaTeX."""
+    from ..mistakes import PACKAGE
+
+    found = {}
+    for path in sorted(PACKAGE.glob("*.py")):
+        for id, line in re.findall(
+            r"^\((\w+\.\d+)\)\s+(.*(?:\n {8,}.*)*)", path.read_text("utf-8"), re.MULTILINE
+        ):
+            found.setdefault(id, " ".join(re.sub(r":math:`([^`]*)`", r"$\1$", line).split()))
+    return found
 
 
 def _number(value):
@@ -286,8 +323,7 @@ class _Case:
         else:
             verdict = "unknown"
             message = "wrong, and no mistake that is known here, alone or with a second one, explains it"
-        where = _where(comparison)
-        return say(verdict, names, f"{message}{where}", comparison, tuple(notes), smallest, named)
+        return say(verdict, names, message, comparison, tuple(notes), smallest, named)
 
     def _raised(self, student, error, say):
         """An exception: where a product does not fit, equal widths may show which mistake it is."""
@@ -588,23 +624,12 @@ def _sizes(trial):
     return ", ".join(f"{name} = {n}" for name, n in trial.sizes.items())
 
 
-def _where(comparison):
-    """Which arrays differ, if some do not."""
-    rows = comparison.rows
-    wrong = [r for r in rows if not r.relative_error < RIGHT]
-    if len(rows) == 1:
-        return ""
-    if len(wrong) == len(rows):
-        return " (in every array)"
-    return f" (in {', '.join(r.name for r in wrong)}; the others are right)"
-
-
 def _sentence(named):
     """The mistakes in a sentence, each with its equation where it has one; alternatives are said to be that."""
     from ..mistakes import MISTAKES
 
     def one(name):
-        return f"{name} [look at ({MISTAKES[name].equation})]" if name in MISTAKES else name
+        return f"{name}, ({MISTAKES[name].equation})" if name in MISTAKES else name
 
     return "; and: ".join(" (or, the same here: ".join(map(one, e)) + ")" * (len(e) > 1) for e in named)
 

@@ -1,5 +1,7 @@
 """ePC on a graph: a chain is ePC bit by bit, backprop at zero errors, sPC at equilibrium; claim S33 is in the battery."""
 
+import json
+
 import numpy as np
 import pytest
 from autograd import grad
@@ -181,3 +183,12 @@ def test_a_small_rise_is_enough_for_the_warning(recwarn):
     assert_same(g.energy, np.array([1.25 + 11.25 * 0.99**2]), rtol=1e-12)
     with pytest.warns(pc.InferenceWarning, match="diverged in 1 of 1 samples"):
         dag.gradient(chain, params, x, y, inference_steps=1, step_size=0.201)
+
+
+def test_a_graph_is_built_again_from_its_configuration():
+    """As a network is; through JSON."""
+    net = pc.Dag([pc.Dense(2, 3, "tanh"), pc.Dense(5, 1)], [(0,), (0, 1)], "mse")
+    again = pc.Dag.from_config(json.loads(json.dumps(net.config())))
+    assert again.config() == net.config()
+    params, x = net.init(seed=1), np.array([[0.3, -1.0], [2.0, 0.5]])
+    assert np.array_equal(again.forward(params, x), net.forward(params, x))
