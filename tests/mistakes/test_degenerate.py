@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 from helpers import tpc_battery as inferred
 from helpers.battery import CHECKS, SQUARE, battery_error, fixed
+from helpers.confusion import bench
 from helpers.temporal_battery import CHECKS as IN_TIME
 from helpers.temporal_battery import DEGENERATE, degenerate, problems, temporal_error
 
@@ -94,13 +95,18 @@ CONFIGURATIONS = {
 }
 
 
+def wrong_by(error, name, problems):
+    """How wrong an engine with this mistake is, in the check of the mistake's equation."""
+    with bench().wrong(name) as engine:
+        return error(engine, mistakes.MISTAKES[name].equation, problems)
+
+
 def hidden(problems):
     """The mistakes that the check of their own equation does not see on these problems."""
     return {
         name
         for name, mistake in mistakes.MISTAKES.items()
-        if mistake.equation in CHECKS
-        and battery_error(mistakes.load(name), mistake.equation, problems) < 1e-12
+        if mistake.equation in CHECKS and wrong_by(battery_error, name, problems) < 1e-12
     }
 
 
@@ -218,7 +224,7 @@ BLUNTED = {  # wrong by less than 1e-4: a test with the usual tolerance of float
 def errors_in_time(problems_of):
     """How wrong every mistake in time is, in the check of its own equation on the problems of that equation."""
     found = {name: m.equation for name, m in mistakes.MISTAKES.items() if m.equation in IN_TIME}
-    return {name: temporal_error(mistakes.load(name), e, problems_of(e)) for name, e in found.items()}
+    return {name: wrong_by(temporal_error, name, problems_of(e)) for name, e in found.items()}
 
 
 @pytest.mark.parametrize("name", DEGENERATE)
@@ -338,7 +344,7 @@ SMALL_WITH_BETA = (  # O(beta): at beta 1e-4 below 1e-3, where inference hardly 
 def errors_in_inference(problems_of):
     """How wrong every mistake of tPC is, in the check of its own equation on the problems of that equation."""
     found = {n: m.equation for n, m in mistakes.MISTAKES.items() if m.equation in inferred.CHECKS}
-    return {name: inferred.tpc_error(mistakes.load(name), e, problems_of(e)) for name, e in found.items()}
+    return {name: wrong_by(inferred.tpc_error, name, problems_of(e)) for name, e in found.items()}
 
 
 @pytest.mark.parametrize("name", inferred.DEGENERATE)

@@ -13,11 +13,11 @@ from helpers import temporal_battery as temporal
 from helpers import tpc_battery as inferred
 from helpers.battery import BATTERY, CHECKS, GOOD, SQUARE, battery_error
 from helpers.checks import assert_live
+from helpers.confusion import bench
 
 import minipc
-from minipc.mistakes import MISTAKES, PACKAGE, Bench, Mistake, load
+from minipc.mistakes import MISTAKES, PACKAGE, Mistake, load
 
-BENCH = Bench()  # load(name) takes 0.15 s for each mistake and keeps a whole engine
 SHAPES = {  # with distinct widths these do not run at all
     "W is not transposed": "matmul",
     "W is not transposed (pre form)": "matmul",
@@ -54,14 +54,14 @@ def test_every_mistake_is_caught(name):
     """The engine passes the check of the mistake's equation at 1e-10; the mutant misses it by a million times that."""
     assert error(minipc, name) < 1e-10
     least = 1e-3 if MISTAKES[name].equation in inferred.CHECKS else 1e-4
-    with BENCH.wrong(name) as engine:
+    with bench().wrong(name) as engine:
         assert least < error(engine, name) < float("inf")
 
 
 @pytest.mark.parametrize("name", list(MISTAKES)[::20])
 def test_an_engine_that_is_built_with_a_mistake_is_the_one_that_exchanges_code(name):
     """The two ways to a wrong engine miss by the same number."""
-    with BENCH.wrong(name) as engine:
+    with bench().wrong(name) as engine:
         expected = error(engine, name)
     assert error(load(name), name) == expected
 
