@@ -17,9 +17,10 @@ import numpy as np
 
 RATIO = 4.0  # of one step to the next: a power of two, so that x + h is exact more often
 FIRST = 2.0**-3  # the first step; a line is measured so that 1 is a large change
-LEVELS = 24  # the shortest step is 2^-49
+SHORT = 2.0**-15
+LEVELS = 20  # the shortest step is 2^-41
 ORDER = 6  # columns of the tableau
-TINY = 1e-20  # the complex step: its square is below rounding, and it exists in single precision, too
+TINY = 1e-20  # the complex step: its square is below eps, and it exists in single precision, too
 
 
 class Derivative(NamedTuple):
@@ -69,16 +70,40 @@ def differences(line, noise, eps) -> Derivative:
     centre = line(0.0)
     found, kink, h = _ladder(line, centre, noise, eps, FIRST)
     longer = FIRST
-    while longer < 2.0**30 and (found.error > 1e-9 * abs(found.value).max(initial=0)).any() and not kink.any():
+    while longer < 2.0**30 and _poor(found) and not kink.any():
         longer *= 64
         other, *_ = _ladder(line, centre, noise, eps, longer)
-        if not (2 * other.error < found.error).any():
+        better = (2 * other.error < found.error) & _agree(other, found)
+        if not better.any():
             break
-        found = _take(other.error < found.error, other, found)
-    while kink.any() and h > 2.0**-46 and (noise / h < 1e-3 * abs(found.jump))[kink].any():
+        found = _take(better, other, found)
+    if h > SHORT and (doubt := ~_agree(found, _short(line, noise, eps))).any():
         other, again, h = _ladder(line, centre, noise, eps, h / RATIO)
-        found, kink = _take(kink, other, found), kink & again
+        found, kink = _take(doubt, other, found), np.where(doubt, again, kink)
+    while kink.any() and h > 2.0**-38 and (noise / h < 1e-3 * abs(found.jump))[kink].any():
+        other, again, h = _ladder(line, centre, noise, eps, h / RATIO)
+        kept = ~again & _agree(other, found) & (found.error < other.error)  # there was no kink after all
+        found = _take(kink & ~kept, other, found)
+        kink = kink & again
     return found._replace(jump=np.where(kink, found.jump, 0.0))
+
+
+def _short(line, noise, eps):
+    """One difference with a step so short that narrow features show: it must not contradict the long ones."""
+    right, left = line(SHORT), line(-SHORT)
+    A = (right - left) / (2 * SHORT)  # (CHK.3)
+    floor = (noise + eps * np.fmax(abs(right), abs(left)) + eps * abs(A)) / SHORT
+    return Derivative(A, 4 * floor + 1e-6 * abs(A), np.zeros_like(A))
+
+
+def _poor(found):
+    """Has noise spoilt the derivative of an output that is not simply constant?"""
+    return (found.error > 1e-9 * abs(found.value).max(initial=0)).any() and found.value.any()
+
+
+def _agree(one, other):
+    """Are two values the same within their errors?"""
+    return abs(one.value - other.value) <= one.error + other.error
 
 
 def _ladder(line, centre, noise, eps, h):
@@ -88,11 +113,11 @@ def _ladder(line, centre, noise, eps, h):
     for level in range(LEVELS):
         right, left = line(h), line(-h)
         A, D = (right - left) / (2 * h), (right + left - 2 * centre) / h  # (CHK.3); right minus left derivative
-        floor = (noise + eps * abs(A)) / h
+        floor = (noise + eps * np.fmax(abs(right), abs(left)) + eps * abs(A)) / h
         slope.add(A, floor)
         jump.add(D, 4 * floor)
         first = D if first is None else first
-        if (level >= 2 and (RATIO * floor >= slope.error).all()) or h < 2.0**-48:
+        if (level >= 2 and (RATIO * floor >= slope.error).all()) or h < 2.0**-40:
             break
         h /= RATIO
     size = abs(slope.value) + abs(jump.value)
@@ -120,27 +145,29 @@ def mixed_difference(plane, noise) -> Derivative:
 
 
 def noise_level(line, eps):
-    """Noise (m,) of the values of ``line`` near 0, at least rounding, Eq. (CHK.5).
+    """Noise (m,) of the values of ``line`` near 0, at least eps, Eq. (CHK.5).
 
-    Measured at two small distances; the smaller one counts, because a function that changes much within a distance looks
-    noisy there. Cost: 18 calls. Source: after Moré & Wild (2011), ECnoise, simplified.
+    Measured at two small distances, on one side, where a kink at 0 is not seen; the smaller result counts, because a
+    function that changes much within a distance looks noisy there. Cost: 19 calls. Source: after Moré & Wild (2011),
+    ECnoise, simplified.
     """
-    found = [_noise(np.array([line(k * gap) for k in range(-4, 5)])) for gap in (2.0**-20, 2.0**-36)]
-    measured = np.fmin(*found)
+    measured = np.fmin(*(_noise(np.array([line(k * gap) for k in range(1, 10)])) for gap in (1e-6, 1.5e-11)))
     return np.fmax(measured, eps * abs(line(0.0)))
 
 
 def _noise(values):
-    """From 9 values (9, m): the first three orders of differences that agree within 4 and change sign; else NaN."""
-    table, levels, signs = values, [], []
-    for k in range(1, 7):
+    """From 9 values (9, m): where three orders of differences in a row agree within 4, else the smallest, a bound.
+
+    Differences of a smooth function fall from order to order, those of noise stay. NaN if the function does not change.
+    """
+    table, levels = values, []
+    for k in range(1, 9):
         table = np.diff(table, axis=0)
         gamma = math.factorial(k) ** 2 / math.factorial(2 * k)
         levels.append(np.sqrt(gamma * (table**2).mean(axis=0)))  # (CHK.5)
-        signs.append((table.min(axis=0) < 0) & (table.max(axis=0) > 0))
-    level = np.full(values.shape[1], np.nan)
-    for k in reversed(range(4)):
-        three = np.array(levels[k : k + 3])
-        agree = (three.max(axis=0) <= 4 * three.min(axis=0)) & (three.min(axis=0) > 0) & signs[k]
-        level = np.where(agree, levels[k], level)
-    return level
+    levels = np.array(levels)
+    level = levels.min(axis=0)
+    for k in reversed(range(6)):
+        three = levels[k : k + 3]
+        level = np.where(three.max(axis=0) <= 4 * three.min(axis=0), levels[k], level)
+    return np.where(levels.any(axis=0), level, np.nan)
