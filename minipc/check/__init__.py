@@ -1,14 +1,23 @@
 """Checking derivations: compare gradients, differentiate numerically, explain a wrong answer by name."""
 
 from .comparison import Comparison, Row, compare, complex_step
+from .derivatives import gradient, hessian_vector, jacobian, jvp, vjp
 from .explanation import Explanation, exercises, explain
+from .verdicts import DerivativeCheck, DerivativeRow
 
 __all__ = [
     "Comparison",
+    "DerivativeCheck",
+    "DerivativeRow",
     "Explanation",
     "Row",
     "compare",
     "complex_step",
     "exercises",
     "explain",
+    "gradient",
+    "hessian_vector",
+    "jacobian",
+    "jvp",
+    "vjp",
 ]

@@ -20,6 +20,7 @@ FIRST = 2.0**-3  # the first step; a line is measured so that 1 is a large chang
 SHORT = 2.0**-15
 LEVELS = 20  # the shortest step is 2^-41
 ORDER = 6  # columns of the tableau
+EPS = {2: 2.0**-10, 4: 2.0**-23, 8: 2.0**-52, 16: 2.0**-52}  # by the bytes of a real number
 TINY = 1e-20  # the complex step: its square is below eps, and it exists in single precision, too
 
 
@@ -112,7 +113,10 @@ def _ladder(line, centre, noise, eps, h):
     first = None
     for level in range(LEVELS):
         right, left = line(h), line(-h)
-        A, D = (right - left) / (2 * h), (right + left - 2 * centre) / h  # (CHK.3); right minus left derivative
+        A, D = (
+            (right - left) / (2 * h),
+            (right + left - 2 * centre) / h,
+        )  # (CHK.3); right minus left derivative
         floor = (noise + eps * np.fmax(abs(right), abs(left)) + eps * abs(A)) / h
         slope.add(A, floor)
         jump.add(D, 4 * floor)

@@ -8,7 +8,7 @@ import numpy as np
 from ..backend import array_module, is_array, to_numpy
 
 
-class Structure(ValueError):
+class StructureError(ValueError):
     """An answer that has not the structure of what it is the derivative of; the message says where."""
 
 
@@ -43,7 +43,7 @@ def match(answer, like, path):
 
     Raises
     ------
-    Structure       another container, other keys, another length; says where, expected and given
+    StructureError       another container, other keys, another length; says where, expected and given
     """
     answer = getattr(answer, "grads", answer)
     branches = _branches(like)
@@ -51,11 +51,15 @@ def match(answer, like, path):
         return {}
     if branches is None:
         if answer is None or _branches(answer) is not None:
-            raise Structure(f"{path} must be one array, got {_kind(answer)}")
+            raise StructureError(f"{path} must be one array, got {_kind(answer)}")
         return {path: answer}
     branches, own = dict(branches), _branches(answer)
-    if own is None or isinstance(like, dict) != isinstance(answer, dict) or branches.keys() != dict(own).keys():
-        raise Structure(f"{path} must be {_kind(like)}, got {_kind(answer)}")
+    if (
+        own is None
+        or isinstance(like, dict) != isinstance(answer, dict)
+        or branches.keys() != dict(own).keys()
+    ):
+        raise StructureError(f"{path} must be {_kind(like)}, got {_kind(answer)}")
     return {
         name: leaf
         for key, branch in own
@@ -63,7 +67,7 @@ def match(answer, like, path):
     }
 
 
-def host(value, what):
+def host(value, what="the value of f"):
     """Anything that holds numbers as a NumPy array on the host: a number, NumPy, CuPy, a tensor, a box.
 
     Raises
@@ -71,7 +75,11 @@ def host(value, what):
     TypeError       it holds no numbers
     """
     value = getattr(value, "_value", value)  # a box of autograd
-    for undo in ("detach", "resolve_conj", "cpu"):  # a tensor of PyTorch that wants a gradient, lies on a GPU ...
+    for undo in (
+        "detach",
+        "resolve_conj",
+        "cpu",
+    ):  # a tensor of PyTorch that wants a gradient, lies on a GPU ...
         value = getattr(value, undo)() if hasattr(value, undo) else value
     array = np.asarray(to_numpy(value)) if _branches(value) is None else np.empty(0, object)
     if array.dtype.kind not in "biufc":

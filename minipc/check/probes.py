@@ -1,0 +1,233 @@
+r"""Derivatives by one parameter: every entry, or random projections; by complex step where differences confirm it, else by these.
+
+=========  =============================================================================================================
+(CHK.6)    random projection :math:`\langle v, g \rangle = \frac{d}{dt} f(x + t v)` with Gaussian v: :math:`\mathrm E \langle v, g - g' \rangle^2 = |g - g'|^2`
+=========  =============================================================================================================
+"""
+
+import numpy as np
+
+from . import oracle
+from .lines import gaussian, power_of_two
+from .verdicts import Evidence
+
+PROJECTIONS = 8
+SAMPLED = 32  # entries that are looked at beside the projections
+
+
+class Slopes:
+    """First derivatives along directions: by differences, or by the complex step."""
+
+    def __init__(self, function):
+        self.function, self.noise = function, {}
+
+    def differences(self, direction):
+        """Noise is measured once for each set of parameters that move."""
+        line, names = self.function.line(direction), tuple(direction)
+        if names not in self.noise:
+            self.noise[names] = oracle.noise_level(line, self.function.eps)
+        return oracle.differences(line, self.noise[names], self.function.eps)
+
+    def analytic(self, direction, nudge=None):
+        """None where it does not go through f; at x + ``nudge``."""
+        found = self.function.imaginary(direction, *(([nudge], [1.0]) if nudge else ()))
+        return (
+            None if found is None else oracle.Derivative(found, 4 * self.function.eps * abs(found), 0 * found)
+        )
+
+
+class Curvatures:
+    """Second derivatives along one direction u and others: of values, or differences of complex steps, Eq. (CHK.8)."""
+
+    def __init__(self, function, u):
+        self.function, self.noise, self.unit = function, {}, max(function.scales.values())
+        self.u = {name: v * self.unit for name, v in u.items()}
+
+    def differences(self, direction):
+        """By four values a step."""
+        plane, names = self.function.line(direction, self.u), tuple(direction)
+        if names not in self.noise:
+            self.noise[names] = oracle.noise_level(lambda t: plane(t, t), self.function.eps)
+        return _divided(oracle.mixed_difference(plane, self.noise[names]), self.unit)
+
+    def analytic(self, direction, nudge=None):
+        """The complex step along the direction, differences along u; None where it does not go through f."""
+        others = [self.u] + [nudge] * bool(nudge)
+
+        def slope(t):
+            found = self.function.imaginary(direction, others, [t, 1.0][: len(others)])
+            return np.full(1, np.nan) if found is None else found
+
+        if not np.isfinite(slope(0.0)).all():
+            return None
+        eps, names = self.function.eps, ("slope", *direction)
+        if names not in self.noise:
+            self.noise[names] = oracle.noise_level(slope, eps)
+        return _divided(oracle.differences(slope, self.noise[names], eps), self.unit)
+
+
+def _divided(found, unit):
+    return oracle.Derivative(*(part / unit for part in found))
+
+
+def _confirmed(found, other):
+    """Is a complex step what differences say, and do these say something?"""
+    size, error = np.linalg.norm(found.value), np.linalg.norm(other.error)
+    near = np.linalg.norm(found.value - other.value) <= 10 * error + 1e-10 * size
+    return bool(near and not other.kinks.any() and (error <= 1e-3 * size or error <= 1e-9))
+
+
+def oracle_name(analytic):
+    """What the table calls it."""
+    return "complex step" if analytic else "differences"
+
+
+class Probe:
+    """One parameter under the oracle."""
+
+    def __init__(self, function, name, slopes=None, rng=None, out=()):
+        self.function, self.name, self.slopes, self.rng, self.out = function, name, slopes, rng, out
+        self.x, self.scale = function.leaves[name], function.scales[name]
+        self.shape = (*out, *self.x.shape)
+        self.size = int(np.prod(out))
+
+    def trusted(self):
+        """Error (norm) of the complex step, which agrees with differences along two random directions; None if it does not."""
+        nudge = {
+            k: 4 * self.function.eps * x * self.rng.standard_normal(x.shape)
+            for k, x in self.function.leaves.items()
+        }
+        spread = 0.0
+        for _ in range(2):
+            v = {self.name: gaussian(self.rng, self.x) * self.scale}
+            found = self.slopes.analytic(v)
+            if found is None or not _confirmed(found, self.slopes.differences(v)):
+                return None
+            moved = self.slopes.analytic(v, nudge)
+            spread = max(spread, *(np.linalg.norm(e) for e in (moved.value - found.value, found.error)))
+        return 2 * spread / self.scale
+
+    def derive(self, v, scale, analytic):
+        """Value, error, jump along v, which is moved in units of a scale; as f returns them, flat."""
+        take = self.slopes.analytic if analytic else self.slopes.differences
+        found = _divided(take({self.name: v * scale}), scale)
+        return tuple(self.function.assembled(part) for part in found)
+
+    def entry(self, i, analytic):
+        """The derivative by the i-th number; by a complex one in both directions, dRe + i dIm."""
+        flat = self.x.ravel()
+        scale = max(self.scale, power_of_two(abs(flat[i]))) if flat[i] else self.scale
+        parts = []
+        for unit in (1, 1j) if flat.dtype.kind == "c" else (1,):
+            v = np.zeros(flat.shape, flat.dtype)
+            v[i] = unit
+            parts.append(self.derive(v.reshape(self.x.shape), scale, analytic))
+        if len(parts) == 1:
+            return parts[0]
+        (a, e, j), (b, f, k) = parts
+        return a + 1j * b, np.hypot(e, f), np.hypot(j, k)
+
+    def doubtful(self, i, value):
+        """Do differences not confirm the complex step at this entry, or is there a kink?"""
+        d, error, jump = self.entry(i, False)
+        return jump.any() or np.linalg.norm(d - value) > 10 * np.linalg.norm(error) + 1e-6 * np.linalg.norm(
+            value
+        )
+
+
+class Entries(Probe):
+    """Every entry."""
+
+    def look(self, g):
+        """Evidence and the derivative; None for the evidence where the answer has another shape."""
+        error = self.trusted()
+        found, d = self._sweep(g, error)
+        if error is not None and found is not None and np.isfinite(g).all():
+            worst = self._columns(abs(g - d)).max(axis=1)
+            if worst.max(initial=0) > 1e-9 * np.linalg.norm(d):
+                i = int(worst.argmax())
+                if self.doubtful(i, self._columns(d)[i]):
+                    found, d = self._sweep(g, None)
+        return found, d
+
+    def project(self, a):
+        """The entries themselves."""
+        return a
+
+    def _columns(self, a):
+        """(n, m): a row for each entry of the parameter, all outputs in it."""
+        return a.reshape(self.size, self.x.size).T
+
+    def _sweep(self, g, trusted):
+        analytic = trusted is not None
+        found = [self.entry(i, analytic) for i in range(self.x.size)]
+        d, error, jump = (np.array(part).T.reshape(self.shape) for part in zip(*found, strict=True))
+        if g.shape != self.shape:
+            return None, d
+        error = trusted if analytic else float(np.linalg.norm(error[jump == 0]))
+        entries = f"all {self.x.size} entries" if self.x.size > 1 else "the one entry"
+        return Evidence(g, d, error, abs(jump), oracle_name(analytic), entries), d
+
+
+class Projections(Probe):
+    """Random projections, Eq. (CHK.6), and some entries, so that one can be shown."""
+
+    def look(self, g):
+        """Evidence and the projections of the derivative."""
+        if g.shape != self.shape:
+            return None, None
+        self.directions = [gaussian(self.rng, self.x) for _ in range(PROJECTIONS)]
+        error = self.trusted()
+        analytic = error is not None
+        found = [self.derive(v, self.scale, analytic) for v in self.directions]
+        d, errors, jump = (np.array(part) for part in zip(*found, strict=True))
+        error = error * PROJECTIONS**0.5 if analytic else float(np.linalg.norm(errors[jump == 0]))
+        worst = self._entries(g, d, analytic)
+        probes = f"{PROJECTIONS} projections, {SAMPLED} of {self.x.size} entries"
+        return Evidence(self.project(g), d, error, abs(jump), oracle_name(analytic), probes, worst), d
+
+    def project(self, a):
+        """<v, a> for every direction, (projections, outputs)."""
+        rows = a.reshape(self.size, self.x.size)
+        found = np.array([rows @ v.ravel().conj() for v in self.directions])  # (CHK.6)
+        return found.real if self.x.dtype.kind == "c" else found
+
+    def _entries(self, g, d, analytic):
+        """The largest difference among some entries: the largest of the answer, random ones, one that is hunted for."""
+        rows = abs(g.reshape(self.size, self.x.size)).sum(axis=0)
+        largest = np.argsort(rows)[-SAMPLED // 2 :]
+        chosen = [*largest, *self.rng.choice(self.x.size, SAMPLED - len(largest), replace=False)]
+        if np.linalg.norm(self.project(g) - d) > 1e-6 * np.linalg.norm(d):
+            chosen.append(self._hunt(g, analytic))
+        best = (-1.0,)
+        for i in map(int, chosen):
+            given, expected = g.reshape(self.size, -1)[:, i], self.entry(i, analytic)[0]
+            o = int(np.argmax(abs(given - expected)))
+            if not abs(given - expected)[o] <= best[0]:
+                index = np.unravel_index(o * self.x.size + i, self.shape)
+                best = (abs(given - expected)[o], tuple(map(int, index)), given[o].item(), expected[o].item())
+        return best[1:]
+
+    def _hunt(self, g, analytic):
+        """An entry that differs: halve the entries, keep the half whose projection differs more."""
+        rows, v = g.reshape(self.size, -1), self.directions[0].ravel()
+
+        def difference(part):
+            w = np.zeros_like(v)
+            w[part] = v[part]
+            given = rows @ w.conj()
+            given = given.real if v.dtype.kind == "c" else given
+            return np.linalg.norm(given - self.derive(w.reshape(self.x.shape), self.scale, analytic)[0])
+
+        part = np.arange(v.size)
+        while len(part) > 1:
+            half = np.array_split(part, 2)
+            part = max(half, key=difference)
+        return int(part[0])
+
+
+def along(slopes, direction, unit):
+    """Along one direction: by complex step where differences confirm it; and its name."""
+    plain, found = slopes.differences(direction), slopes.analytic(direction)
+    analytic = found is not None and _confirmed(found, plain)
+    return _divided(found if analytic else plain, unit), oracle_name(analytic)
