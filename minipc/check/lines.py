@@ -26,6 +26,7 @@ OUTSIDE = (ArithmeticError, ValueError, AssertionError)  # what a function may r
 
 
 def name_of(function):
+    """How a function is called in a message."""
     return getattr(function, "__name__", type(function).__name__).replace("<lambda>", "a lambda")
 
 

@@ -39,6 +39,11 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     **dict.fromkeys(["rtrl", "timestep"], 9),  # and these on influence, spc and epc
     **dict.fromkeys(["batches", "metrics", "checkpoint"], 9),
     "comparison": 1,
+    "oracle": 0,
+    **dict.fromkeys(["trees", "verdicts"], 1),
+    "lines": 2,
+    "probes": 3,
+    "derivatives": 4,
     "tables": 0,
     "register": 0,
     **dict.fromkeys(["in_blocks", "in_space"], 13),
