@@ -196,11 +196,11 @@ class Projections(Probe):
         """The largest difference among some entries: the largest of the answer, random ones, one that is hunted for."""
         rows = abs(g.reshape(self.size, self.x.size)).sum(axis=0)
         largest = np.argsort(rows)[-SAMPLED // 2 :]
-        chosen = [*largest, *self.rng.choice(self.x.size, SAMPLED - len(largest), replace=False)]
+        chosen = [*largest, *self.rng.integers(0, self.x.size, SAMPLED - len(largest))]
         if np.linalg.norm(self.project(g) - d) > 1e-6 * np.linalg.norm(d):
             chosen.append(self._hunt(g, analytic))
         best = (-1.0,)
-        for i in map(int, chosen):
+        for i in sorted({*map(int, chosen)}):
             given, expected = g.reshape(self.size, -1)[:, i], self.entry(i, analytic)[0]
             o = int(np.argmax(abs(given - expected)))
             if not abs(given - expected)[o] <= best[0]:

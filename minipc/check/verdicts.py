@@ -190,19 +190,19 @@ def relations(g, d, project, tolerance, *, sizes=None, x=None, others=None) -> t
         return ("the answer is zero everywhere",)
     for how, changed in _variants(g):
         factor = _proportional(project(changed), d, tolerance)
-        if factor is not None and (how or abs(factor - 1) > tolerance):
-            named = [] if abs(factor - 1) <= tolerance else [_factor(factor, tolerance, sizes or {})]
-            return ("; ".join([how] * bool(how) + named),)
+        named = "" if factor is None else _factor(factor, tolerance, sizes or {}, bare=d.size > 1)
+        if named or (how and factor is not None and d.size > 1):
+            return ("; ".join(part for part in (how, named) if part),)
     if np.iscomplexobj(d) and not np.imag(g).any() and _proportional(g.real, d.real, tolerance) is not None:
         return ("only the real part is given: i times the derivative by the imaginary part is missing",)
     for name, other in (others or {}).items():
         if _proportional(g, other, tolerance) is not None:
             return (f"this is the derivative by {name}, or a multiple of it",)
-    if x is not None and x.any():
+    if x is not None and x.any() and d.size > 1:
         factor = _proportional(project(g) - d, project(x), tolerance)
         if factor is not None:
             return (f"the difference is {factor:.6g} times the parameter itself: a term like weight decay",)
-    return ()
+    return _few_entries(g, d, tolerance) if g.shape == d.shape else ()
 
 
 def shape_reason(g, d):
@@ -252,19 +252,33 @@ def _proportional(a, d, tolerance):
         return c if c and np.linalg.norm(a - c * d) <= tolerance * np.linalg.norm(a) else None
 
 
-def _factor(c, tolerance, sizes):
-    """A factor in words."""
+def _few_entries(g, d, tolerance):
+    """How many entries differ, if it is the lesser part, and what their indices have in common."""
+    wrong = np.argwhere(abs(g - d) > tolerance * abs(d).max())
+    if not 0 < 2 * len(wrong) < d.size:
+        return ()
+    common = [
+        f"{axis} is {at[0]}" for axis, at in enumerate(wrong.T) if len({*at.tolist()}) == 1 < len(wrong)
+    ]
+    shared = f", in all of them the index on axis {' and on axis '.join(common)}" if common else ""
+    return (f"{len(wrong)} of {d.size} entries differ{shared}",)
+
+
+def _factor(c, tolerance, sizes, bare):
+    """A factor in words; "" for one, and for a number that says nothing unless it may stand for itself (``bare``)."""
 
     def near(value):
         return abs(abs(c) - value) <= tolerance * value
 
     sign = "the sign is wrong" if c < 0 else ""
     if near(1):
-        return sign
+        return sign  # the whole story, or none
     reasons = [f"1/{n} (a mean over {where} for a sum?)" for n, where in sizes.items() if near(1 / n)]
     reasons += [f"{n} ({n} is the length of {where})" for n, where in sizes.items() if near(n)]
     simple = [name for name, value in (("2", 2), ("1/2", 0.5)) if near(value)]
-    size = " or ".join(simple + reasons) or f"{abs(c):.6g}"
+    size = " or ".join(simple + reasons) or f"{abs(c):.6g}" * bare
+    if not size:
+        return ""
     return "; ".join([sign] * bool(sign) + [f"the answer is the right one times {size}"])
 
 
