@@ -223,12 +223,18 @@ def _row(function, name, evidence):
     if found is None:
         reason = shape_reason(g, d) if d is not None else f"the shape is {g.shape}, expected {probe.shape}"
         return without_numbers(name, SHAPE, reason)
-    if not np.isfinite(g).all():
+    entries = probe.shape == d.shape and isinstance(probe, Entries)
+    if (~np.isfinite(g) & (np.isfinite(d) if entries else True)).any():
         bad = np.argwhere(~np.isfinite(g))
         where = f"first {g[tuple(bad[0])]} at {bad[0].tolist()}"
         return without_numbers(name, NOT_FINITE, f"{len(bad)} of {g.size} entries are not finite, {where}")
     if not np.isfinite(d).all() or not np.isfinite(found.error):
-        return without_numbers(name, UNKNOWN, "the oracle found no finite derivative here", found.oracle)
+        return without_numbers(
+            name,
+            UNKNOWN,
+            "there is no finite derivative here, or the function does not exist on one side",
+            found.oracle,
+        )
     bytes_ = min(function.bytes, real_bytes(g.dtype))
 
     def explain(tolerance):

@@ -116,12 +116,16 @@ def judge(name, found, bytes_, rounding, explain) -> DerivativeRow:
         size, norm = (float(np.linalg.norm(np.where(smooth, a, 0))) for a in (expected, given))
         error = float(np.linalg.norm(difference))
         relative = error / size if size else (0.0 if error == 0 else float("inf"))  # (CHK.1)
-        accuracy = found.error / size if size else (0.0 if found.error == 0 else float("inf"))
+        most = max(size, norm)  # where the right one is zero, the oracle is measured by what it has to judge
+        accuracy = found.error / most if most else (0.0 if found.error == 0 else float("inf"))
         inner = float((given * np.conj(expected)).real[smooth].sum())
         cosine = inner / (norm * size) if norm * size else float(norm == size)
         ratio = norm / size if size else (float("inf") if norm else 1.0)
-    zero = max(size, norm, 0.1 * found.error) <= rounding or error == found.error == 0
+    zero = error == found.error == 0 or max(size, norm, 0.1 * found.error) <= rounding
     verdict, notes = _verdict(relative, accuracy, zero, smooth, bytes_)
+    if zero and error:
+        notes.append(f"zero but for rounding: the norms are {norm:.0e} and {size:.0e}")
+        relative, cosine, ratio = 0.0, 1.0, 1.0
     if verdict == DIFFERS:
         notes = explain(min(1e-2, max(1e-6, 10 * RTOL[bytes_], 10 * accuracy))) or notes
     where = found.worst or _worst(difference, given, expected)
@@ -137,8 +141,7 @@ def _verdict(relative, accuracy, zero, smooth, bytes_):
     if zero:
         return (KINK if kinks else AGREES), [kinks] if kinks else []
     if not (accuracy <= UNSURE[bytes_] or wrong):
-        good = f"{accuracy:.0e}" if np.isfinite(accuracy) else "nothing"
-        return UNKNOWN, [f"the oracle is only good to {good} here"]
+        return UNKNOWN, [f"the oracle is only good to {accuracy:.0e} here"]
     if not relative <= max(RTOL[bytes_], 3 * accuracy):
         return DIFFERS, [kinks] if kinks else []
     return (KINK, [kinks]) if kinks else (AGREES, [])
@@ -188,6 +191,8 @@ def relations(g, d, project, tolerance, *, sizes=None, x=None, others=None) -> t
     """
     if not g.any():
         return ("the answer is zero everywhere",)
+    if not d.any():
+        return ("the function does not change with it: the derivative is zero",)
     for how, changed in _variants(g):
         factor = _proportional(project(changed), d, tolerance)
         named = "" if factor is None else _factor(factor, tolerance, sizes or {}, bare=d.size > 1)
@@ -249,7 +254,8 @@ def _proportional(a, d, tolerance):
     with np.errstate(all="ignore"):
         size = float((abs(d) ** 2).sum())
         c = float((a * np.conj(d)).sum().real) / size if size else float("nan")
-        return c if c and np.linalg.norm(a - c * d) <= tolerance * np.linalg.norm(a) else None
+        close = min(tolerance, max(1e-2 * abs(c - 1), 1e-12)) if c != 1 else tolerance
+        return c if c and np.linalg.norm(a - c * d) <= close * np.linalg.norm(a) else None
 
 
 def _few_entries(g, d, tolerance):
