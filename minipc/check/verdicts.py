@@ -206,7 +206,9 @@ def relations(g, d, project, tolerance, *, sizes=None, x=None, others=None) -> t
     if x is not None and x.any() and d.size > 1:
         factor = _proportional(project(g) - d, project(x), tolerance)
         if factor is not None:
-            return (f"the difference is {factor:.6g} times the parameter itself: a term like weight decay",)
+            return (
+                f"the difference is {factor:.6g} times the parameter itself, as a term of weight decay would be",
+            )
     return _few_entries(g, d, tolerance) if g.shape == d.shape else ()
 
 
@@ -241,7 +243,10 @@ def _variants(g):
     if g.ndim == 2 and g.shape[0] == g.shape[1] > 1:
         yield "the answer is transposed", g.T
     if np.iscomplexobj(g) and g.imag.any():
-        yield "the answer is the complex conjugate of dF/dRe + i dF/dIm", g.conj()
+        yield (
+            "the answer is the complex conjugate of the right one; a gradient here is dF/dRe + i dF/dIm",
+            g.conj(),
+        )
         yield "the imaginary part does not belong there: take .real", g.real
     if g.ndim >= 2:
         yield "the answer is reversed along its last two axes", g[..., ::-1, ::-1]
@@ -254,7 +259,7 @@ def _proportional(a, d, tolerance):
     with np.errstate(all="ignore"):
         size = float((abs(d) ** 2).sum())
         c = float((a * np.conj(d)).sum().real) / size if size else float("nan")
-        close = min(tolerance, max(1e-2 * abs(c - 1), 1e-12)) if c != 1 else tolerance
+        close = tolerance if abs(c - 1) <= tolerance else min(tolerance, 1e-2 * abs(c - 1))
         return c if c and np.linalg.norm(a - c * d) <= close * np.linalg.norm(a) else None
 
 
