@@ -20,7 +20,7 @@ import numpy as np
 
 from .lines import Answer, Function, gaussian, name_of, number, real_bytes
 from .oracle import EPS
-from .probes import Curvatures, Entries, Projections, Slopes, along
+from .probes import Curvatures, Entries, Projections, Slopes, along, oracle_name
 from .trees import argument_names, flatten, host, match
 from .verdicts import (
     NOT_FINITE,
@@ -78,12 +78,12 @@ def gradient(f, grad_f, *args, wrt=0, seed=0, full=None) -> DerivativeCheck:
     >>> check.correct, check.rows[0].notes
     (False, ('the sign is wrong',))
     """
-    rng = np.random.default_rng(seed)
+    rng = _own_generator(seed)
     with np.errstate(all="ignore"):
         function = Function(f, args, wrt, number, np.real)
         answer = Answer(grad_f, args)
         given = answer.tree(answer(), function)
-        rows = _by_entry(function, given, full, Slopes(function), rng)
+        rows = _by_entry(function, given, full, Slopes(function, rng), rng)
     return _report("gradient", f, grad_f, function, answer, rows)
 
 
@@ -100,14 +100,14 @@ def vjp(f, vjp_f, *args, wrt=0, seed=0, full=None) -> DerivativeCheck:
     >>> print(vjp(np.tanh, lambda x, v: (1 - np.tanh(x) ** 2) * v, x).rows[0].verdict)
     agrees
     """
-    rng = np.random.default_rng(seed)
+    rng = _own_generator(seed)
     with np.errstate(all="ignore"):
         function = Function(f, args, wrt, host)
         answer = Answer(vjp_f, args)
         v, cotangent = function.cotangent(rng)
         weighed = function.reading(lambda y: (v.conj() * y).sum())
         given = answer.tree(answer(cotangent), function)
-        rows = _by_entry(weighed, given, full, Slopes(weighed), rng)
+        rows = _by_entry(weighed, given, full, Slopes(weighed, rng), rng)
         if _comparable(rows, answer, function):
             rows.append(_adjoint(function, answer, rng))
     return _report("J^T v", f, vjp_f, function, answer, rows)
@@ -126,7 +126,7 @@ def jvp(f, jvp_f, *args, wrt=0, seed=0) -> DerivativeCheck:
     >>> print(jvp(np.tanh, lambda x, u: np.tanh(x) * u, x).correct)
     False
     """
-    rng = np.random.default_rng(seed)
+    rng = _own_generator(seed)
     with np.errstate(all="ignore"):
         function = Function(f, args, wrt, host)
         answer = Answer(jvp_f, args)
@@ -150,7 +150,7 @@ def jacobian(f, jac_f, *args, wrt=0, seed=0, full=None) -> DerivativeCheck:
     >>> print(jacobian(lambda x: A @ x, lambda x: A, np.array([0.3, -0.5])).correct)
     True
     """
-    rng = np.random.default_rng(seed)
+    rng = _own_generator(seed)
     with np.errstate(all="ignore"):
         function = Function(f, args, wrt, host)
         for name, x in function.leaves.items():
@@ -158,7 +158,7 @@ def jacobian(f, jac_f, *args, wrt=0, seed=0, full=None) -> DerivativeCheck:
                 raise TypeError(f"{name} is complex: check jvp and vjp instead of the Jacobian")
         answer = Answer(jac_f, args)
         given = answer.tree(answer(), function)
-        rows = _by_entry(function, given, full, Slopes(function), rng, function.shape)
+        rows = _by_entry(function, given, full, Slopes(function, rng), rng, function.shape)
     return _report("Jacobian", f, jac_f, function, answer, rows)
 
 
@@ -176,19 +176,24 @@ def hessian_vector(f, hv_f, *args, grad_f=None, wrt=0, seed=0, full=None) -> Der
     >>> print(hessian_vector(lambda x: (x**3).sum(), lambda x, u: 6 * x * u, x).correct)
     True
     """
-    rng = np.random.default_rng(seed)
+    rng = _own_generator(seed)
     with np.errstate(all="ignore"):
         function = Function(f, args, wrt, number, np.real)
         answer = Answer(hv_f, args)
         u, tangent = function.as_arguments({n: gaussian(rng, x) for n, x in function.leaves.items()})
         given = answer.tree(answer(tangent), function)
         if grad_f is None:
-            rows = _by_entry(function, given, full, Curvatures(function, u), rng)
+            rows = _by_entry(function, given, full, Curvatures(function, u, rng), rng)
         else:
-            rows = _of_a_gradient(grad_f, args, wrt, function, given, u)
+            rows = _of_a_gradient(grad_f, args, wrt, function, given, u, rng)
         if _comparable(rows, answer, function):
             rows.append(_symmetry(function, answer, u, rng))
     return _report("H u", f, hv_f, function, answer, rows)
+
+
+def _own_generator(seed):
+    """Other numbers than those that somebody has drawn with the same seed: directions must not resemble the parameters."""
+    return np.random.default_rng([seed, ENTRIES])
 
 
 def _report(what, f, given, function, answer, rows):
@@ -249,12 +254,31 @@ def _row(function, name, evidence):
         sizes = _sizes(function)
         return relations(g, d, probe.project, tolerance, sizes=sizes, x=x, others=others)
 
-    return judge(name, found, bytes_, function.rounding(probe.x, probe.scale), explain)
+    return judge(name, found, bytes_, _zero(function, name, evidence), explain)
+
+
+def _zero(function, name, evidence):
+    """A norm that a derivative may have by rounding alone where the right one is zero, by what those of the others are.
+
+    A complex step sees much smaller ones as they are. Without others f itself is the measure, but not for differences: a
+    constant in f would hide everything.
+    """
+    probe, _, found, _ = evidence[name]
+    others = [
+        function.scales[k] * float(np.linalg.norm(e[3]))
+        for k, e in evidence.items()
+        if k != name and e[3] is not None and np.isfinite(e[3]).all()
+    ]
+    size = max(others, default=0.0)
+    rounding = 64 * EPS[function.bytes] * (size or function.size) * probe.x.size**0.5 / probe.scale
+    if found.oracle == oracle_name(True):
+        return min(rounding, 1e3 * found.error)
+    return rounding if size else 0.0
 
 
 def _along(function, answer, case, names, rng):
     """A row of :func:`jvp`: tangents that are zero but in some parameters."""
-    slopes, given, expected, errors, jumps = Slopes(function), [], [], [], []
+    slopes, given, expected, errors, jumps = Slopes(function, rng), [], [], [], []
     unit, oracle_ = max(function.scales[name] for name in names), set()
     for _ in range(2):
         u = {n: gaussian(rng, x) if n in names else np.zeros_like(x) for n, x in function.leaves.items()}
@@ -286,7 +310,7 @@ def _along(function, answer, case, names, rng):
 
 def _adjoint(function, answer, rng):
     """<v, J u> = <J^T v, u> for three random pairs, Eq. (CHK.7)."""
-    slopes, unit = Slopes(function), max(function.scales.values())
+    slopes, unit = Slopes(function, rng), max(function.scales.values())
     given, expected, errors = [], [], []
     for _ in range(3):
         v, cotangent = function.cotangent(rng)
@@ -325,7 +349,7 @@ def _inner(tree, u):
     return sum(float((np.conj(tree[name]) * u[name]).sum().real) for name in u)
 
 
-def _of_a_gradient(grad_f, args, wrt, function, given, u):
+def _of_a_gradient(grad_f, args, wrt, function, given, u, rng):
     """H u as the derivative of a gradient along u, Eq. (CHK.8): one direction for all entries."""
 
     def read(answer):
@@ -338,7 +362,7 @@ def _of_a_gradient(grad_f, args, wrt, function, given, u):
     whole = Function(grad_f, args, wrt, read)
     function.problems += whole.problems
     unit = max(whole.scales.values())
-    found, how = along(Slopes(whole), {name: v * unit for name, v in u.items()}, unit)  # (CHK.8)
+    found, how = along(Slopes(whole, rng), {name: v * unit for name, v in u.items()}, unit)  # (CHK.8)
     parts, evidence, at = [whole.assembled(part) for part in found], {}, 0
     for name, x in function.leaves.items():
         d, error, jump = (part[at : at + x.size].reshape(x.shape) for part in parts)

@@ -201,10 +201,6 @@ class Function:
         exact = {name: v.astype(self.dtypes[name]) for name, v in own.items()}
         return exact, trees if isinstance(self.wrt, tuple) else trees[0]
 
-    def rounding(self, x, scale):
-        """A norm of derivatives by x that is zero for all that rounding of f allows to say."""
-        return 64 * EPS[self.bytes] * self.size * x.size**0.5 / scale
-
 
 def number(value):
     """The one real number that a function to be differentiated must return; complex inside a complex step.

@@ -18,15 +18,20 @@ SAMPLED = 32  # entries that are looked at beside the projections
 class Slopes:
     """First derivatives along directions: by differences, or by the complex step."""
 
-    def __init__(self, function):
-        self.function, self.noise = function, {}
+    def __init__(self, function, rng):
+        self.function, self.rng, self.noise = function, rng, {}
 
     def differences(self, direction):
-        """Noise is measured once for each set of parameters that move."""
-        line, names = self.function.line(direction), tuple(direction)
+        """By the values of f."""
+        return oracle.differences(self.function.line(direction), self._noise(direction), self.function.eps)
+
+    def _noise(self, direction):
+        """Measured once for each set of parameters that move, while all their entries do: one alone may change nothing."""
+        names = tuple(direction)
         if names not in self.noise:
+            line = self.function.line(_all_of(self.function, names, self.rng))
             self.noise[names] = oracle.noise_level(line, self.function.eps)
-        return oracle.differences(line, self.noise[names], self.function.eps)
+        return self.noise[names]
 
     def analytic(self, direction, nudge=None):
         """None where it does not go through f; at x + ``nudge``."""
@@ -39,16 +44,18 @@ class Slopes:
 class Curvatures:
     """Second derivatives along one direction u and others: of values, or differences of complex steps, Eq. (CHK.8)."""
 
-    def __init__(self, function, u):
-        self.function, self.noise, self.unit = function, {}, max(function.scales.values())
+    def __init__(self, function, u, rng):
+        self.function, self.rng, self.noise = function, rng, {}
+        self.unit = max(function.scales.values())
         self.u = {name: v * self.unit for name, v in u.items()}
 
     def differences(self, direction):
         """By four values a step."""
-        plane, names = self.function.line(direction, self.u), tuple(direction)
-        if names not in self.noise:
-            self.noise[names] = oracle.noise_level(lambda t: plane(t, t), self.function.eps)
-        return _divided(oracle.mixed_difference(plane, self.noise[names]), self.unit)
+        plane = self.function.line(direction, self.u)
+        if "values" not in self.noise:
+            line = self.function.line(_all_of(self.function, self.u, self.rng))
+            self.noise["values"] = oracle.noise_level(line, self.function.eps)
+        return _divided(oracle.mixed_difference(plane, self.noise["values"]), self.unit)
 
     def analytic(self, direction, nudge=None):
         """The complex step along the direction, differences along u; None where it does not go through f."""
@@ -60,10 +67,15 @@ class Curvatures:
 
         if not np.isfinite(slope(0.0)).all():
             return None
-        eps, names = self.function.eps, ("slope", *direction)
-        if names not in self.noise:
-            self.noise[names] = oracle.noise_level(slope, eps)
-        return _divided(oracle.differences(slope, self.noise[names], eps), self.unit)
+        eps = self.function.eps
+        return _divided(oracle.differences(slope, oracle.noise_level(slope, eps), eps), self.unit)
+
+
+def _all_of(function, names, rng):
+    """A random direction in which every entry of some parameters moves, by its own size."""
+    leaves = {name: function.leaves[name] for name in names}
+    sizes = {name: np.where(x == 0, function.scales[name], abs(x)) for name, x in leaves.items()}
+    return {name: gaussian(rng, x) * sizes[name] for name, x in leaves.items()}
 
 
 def _divided(found, unit):

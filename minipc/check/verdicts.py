@@ -106,7 +106,7 @@ def judge(name, found, bytes_, rounding, explain) -> DerivativeRow:
     ----------
     found : Evidence
     bytes_ : int             of a real number in the lowest precision that took part
-    rounding : float         a norm that is zero for all that rounding allows to say
+    rounding : float         a norm that may come from rounding alone
     explain : tolerance -> tuple of sentences        asked when it differs
     """
     with np.errstate(all="ignore"):
@@ -116,13 +116,17 @@ def judge(name, found, bytes_, rounding, explain) -> DerivativeRow:
         size, norm = (float(np.linalg.norm(np.where(smooth, a, 0))) for a in (expected, given))
         error = float(np.linalg.norm(difference))
         relative = error / size if size else (0.0 if error == 0 else float("inf"))  # (CHK.1)
-        most = max(size, norm)  # where the right one is zero, the oracle is measured by what it has to judge
+        most = max(
+            size, norm, float(np.linalg.norm(found.jump))
+        )  # by what it judges: the right one may be zero
         accuracy = found.error / most if most else (0.0 if found.error == 0 else float("inf"))
         inner = float((given * np.conj(expected)).real[smooth].sum())
         cosine = inner / (norm * size) if norm * size else float(norm == size)
         ratio = norm / size if size else (float("inf") if norm else 1.0)
-    zero = error == found.error == 0 or max(size, norm, 0.1 * found.error) <= rounding
-    verdict, notes = _verdict(relative, accuracy, zero, smooth, bytes_)
+        share = error / most if most else 0.0
+    zero = max(size, norm) < rounding and size <= max(10 * found.error, 1e-3 * rounding)
+    zero = zero or error == found.error == 0
+    verdict, notes = _verdict(share, relative, accuracy, zero, smooth, bytes_)
     if zero and error:
         notes.append(f"zero but for rounding: the norms are {norm:.0e} and {size:.0e}")
         relative, cosine, ratio = 0.0, 1.0, 1.0
@@ -134,14 +138,16 @@ def judge(name, found, bytes_, rounding, explain) -> DerivativeRow:
     )
 
 
-def _verdict(relative, accuracy, zero, smooth, bytes_):
-    """The word, and what it needs to be understood."""
+def _verdict(share, relative, accuracy, zero, smooth, bytes_):
+    """The word, and what it needs to be understood; ``share``: the difference by the larger of both norms."""
     kinks = "" if smooth.all() else _kinks(smooth)
-    wrong = relative > 10 * accuracy and relative > RTOL[bytes_]
+    wrong = share > 10 * accuracy and share > RTOL[bytes_]
     if zero:
         return (KINK if kinks else AGREES), [kinks] if kinks else []
     if not (accuracy <= UNSURE[bytes_] or wrong):
-        return UNKNOWN, [f"the oracle is only good to {accuracy:.0e} here"]
+        return UNKNOWN, [
+            f"the oracle is only good to {accuracy:.0e} here"
+        ]  # inf: both are zero as far as it sees
     if not relative <= max(RTOL[bytes_], 3 * accuracy):
         return DIFFERS, [kinks] if kinks else []
     return (KINK, [kinks]) if kinks else (AGREES, [])
