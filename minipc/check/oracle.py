@@ -183,7 +183,9 @@ def noise_level(line, eps):
 
 
 def _noise(values):
-    """What a polynomial of degree 5 leaves of the values (11, m); NaN where they are all zero."""
+    """What a polynomial of degree 5 leaves of the values (11, m), or half a step of a staircase; NaN where they are all zero."""
     left = values - SMOOTH @ (SMOOTH.T @ values)
     level = np.sqrt((left**2).sum(axis=0) / (len(POINTS) - 6))  # (CHK.5)
-    return np.where(values.any(axis=0), level, np.nan)
+    steps = abs(np.diff(values, axis=0, prepend=0.0))
+    stairs = np.where((steps == 0).sum(axis=0) >= len(POINTS) // 2, 0.5 * steps.max(axis=0), 0.0)
+    return np.where(values.any(axis=0), np.fmax(level, stairs), np.nan)
