@@ -152,13 +152,12 @@ class Function:
     def line(self, *directions):
         """``at(t, ...)``: the real vector of values at x + t v; not finite where f does not exist."""
         moved = [self._device(v) for v in directions]
-        nowhere = np.full_like(self.real(np.ravel(self.read(self.output))), np.nan)
 
         def at(*steps):
             try:
                 return self.real(self.values(moved, steps))
             except OUTSIDE:
-                return nowhere
+                return np.full_like(self.real(np.ravel(self.read(self.output))), np.nan)
 
         return at
 
