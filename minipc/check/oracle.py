@@ -16,14 +16,14 @@ import numpy as np
 
 RATIO = 4.0  # of one step to the next: a power of two, so that x + h is exact more often
 FIRST = 2.0**-3  # the first step; a line is measured so that 1 is a large change
-SHORT = 2.0**-15
-LEVELS = 20  # the shortest step is 2^-41
+SHORT = 2.0**-15  # so short that narrow features show
+LEVELS = 20  # at most: the shortest step is 2^-41
 ORDER = 6  # columns of the tableau
 EPS = {2: 2.0**-10, 4: 2.0**-23, 8: 2.0**-52, 16: 2.0**-52}  # by the bytes of a real number
 GAPS = (1e-7, 1e-5, 1e-3, 1e-1)  # of the points where noise is measured
 POINTS = np.sqrt(
     [1, 3, 7, 11, 17, 23, 31, 41, 53, 67, 83]
-)  # uneven: the steps of a function that rounds are even
+)  # uneven, as the steps of values that are rounded are not
 SMOOTH = np.linalg.qr(np.vander(POINTS / 10, 6))[0]  # orthonormal basis of the polynomials of degree 5 there
 TINY = 1e-20  # the complex step: its square is below rounding, and it exists in single precision, too
 
@@ -77,25 +77,42 @@ def differences(line, noise, eps) -> Derivative:
     eps : float             rounding of the numbers that ``line`` computes with
     """
     centre = line(0.0)
-    found, kink, h = _ladder(line, centre, noise, eps, FIRST)
-    longer = FIRST
-    while longer < 2.0**30 and _spoilt(found).any() and not kink.any():
-        longer *= 64
-        other, *_ = _ladder(line, centre, noise, eps, longer)
+
+    def ladder(h):
+        return _ladder(line, centre, noise, eps, h)
+
+    found, kink, h = ladder(FIRST)
+    if not kink.any():
+        found = _lengthened(ladder, found)
+    if h > SHORT and (doubt := ~_agree(found, _short(line, noise, eps))).any():
+        other, again, h = ladder(h / RATIO)
+        found, kink = _take(doubt, other, found), np.where(doubt, again, kink)
+    found, kink = _shortened(ladder, found, kink, h, noise)
+    certain = (found.value == 0) & ~kink & _constant(line, centre, found)
+    return Derivative(found.value, np.where(certain, 0.0, found.error), np.where(kink, found.jump, 0.0))
+
+
+def _lengthened(ladder, found):
+    """With longer steps as long as they make it better and do not contradict."""
+    h = FIRST
+    while h < 2.0**30 and _spoilt(found).any():
+        h *= 64
+        other, *_ = ladder(h)
         better = _spoilt(found) & (2 * other.error < found.error) & _agree(other, found)
         if not better.any():
             break
         found = _take(better, other, found)
-    if h > SHORT and (doubt := ~_agree(found, _short(line, noise, eps))).any():
-        other, again, h = _ladder(line, centre, noise, eps, h / RATIO)
-        found, kink = _take(doubt, other, found), np.where(doubt, again, kink)
+    return found
+
+
+def _shortened(ladder, found, kink, h, noise):
+    """Where a kink is suspected, with shorter steps, until it is left behind or noise would hide it."""
     while kink.any() and h > 2.0**-38 and (noise / h < 1e-4 * abs(found.jump))[kink].any():
-        other, again, h = _ladder(line, centre, noise, eps, h / RATIO)
+        other, again, h = ladder(h / RATIO)
         kept = ~again & _agree(other, found) & (found.error < other.error)  # there was no kink after all
         found = _take(kink & ~kept, other, found)
         kink = kink & again
-    error = np.where((found.value == 0) & ~kink & _constant(line, centre, found), 0.0, found.error)
-    return Derivative(found.value, error, np.where(kink, found.jump, 0.0))
+    return found, kink
 
 
 def _constant(line, centre, found):
@@ -130,10 +147,8 @@ def _ladder(line, centre, noise, eps, h):
     first = None
     for level in range(LEVELS):
         right, left = line(h), line(-h)
-        A, D = (
-            (right - left) / (2 * h),
-            (right + left - 2 * centre) / h,
-        )  # (CHK.3); right minus left derivative
+        A = (right - left) / (2 * h)  # (CHK.3)
+        D = (right + left - 2 * centre) / h  # the derivative to the right minus that to the left
         floor = (noise + eps * np.fmax(abs(right), abs(left)) + eps * abs(A)) / h
         slope.add(A, floor)
         jump.add(D, 4 * floor)
