@@ -216,10 +216,15 @@ def _by_entry(function, given, full, slopes, rng, out=()):
     evidence, every = {}, _one_by_one(function.leaves, full)
     if not function.usable:
         return []
-    for name, answer in given.items():
+    for name, answer in _with_numbers(given, function).items():
         probe = (Entries if name in every else Projections)(function, name, slopes, rng, out)
         evidence[name] = (probe, answer, *probe.look(answer))
     return [_row(function, name, evidence) for name in evidence]
+
+
+def _with_numbers(given, function):
+    """The parameters that have entries at all."""
+    return {name: g for name, g in given.items() if function.leaves[name].size}
 
 
 def _row(function, name, evidence):
@@ -367,7 +372,7 @@ def _of_a_gradient(grad_f, args, wrt, function, given, u, rng):
     for name, x in function.leaves.items():
         d, error, jump = (part[at : at + x.size].reshape(x.shape) for part in parts)
         d, at = (d if x.dtype.kind == "c" else d.real), at + x.size
-        if name in given:
+        if name in _with_numbers(given, function):
             g = given[name]
             seen = Evidence(g, d, float(np.linalg.norm(error)), abs(jump), how, f"all {x.size} entries")
             evidence[name] = (Entries(function, name), g, seen if g.shape == x.shape else None, d)

@@ -110,7 +110,7 @@ def judge(name, found, bytes_, rounding, explain) -> DerivativeRow:
     explain : tolerance -> tuple of sentences        asked when it differs
     """
     with np.errstate(all="ignore"):
-        given, expected = found.given, found.expected
+        given, expected = _double(found.given), found.expected
         smooth = found.jump == 0
         difference = np.where(smooth, abs(given - expected), _outside(found))
         size, norm = (float(np.linalg.norm(np.where(smooth, a, 0))) for a in (expected, given))
@@ -153,7 +153,13 @@ def _verdict(share, relative, accuracy, zero, smooth, bytes_):
     return (KINK, [kinks]) if kinks else (AGREES, [])
 
 
+def _double(a):
+    """In double precision: half precision is too coarse for norms."""
+    return a.astype(np.result_type(a.dtype, float))
+
+
 def _kinks(smooth):
+    """What is said of them."""
     where = (
         ", ".join(str(list(map(int, i))) for i in np.argwhere(~smooth)[:3]) if smooth.ndim else "this number"
     )
@@ -166,7 +172,7 @@ def _kinks(smooth):
 
 def _outside(found):
     """At a kink: how far the given value lies outside the one-sided derivatives."""
-    beyond = abs(found.given - found.expected) - 0.505 * abs(found.jump) - 3 * found.error
+    beyond = abs(_double(found.given) - found.expected) - 0.505 * abs(found.jump) - 3 * found.error
     return np.maximum(beyond, 0.0)
 
 
@@ -195,6 +201,7 @@ def relations(g, d, project, tolerance, *, sizes=None, x=None, others=None) -> t
     x : array                the parameter
     others : dict            name -> derivative, of the parameters of the same shape
     """
+    g = _double(g)
     if not g.any():
         return ("the answer is zero everywhere",)
     if not d.any():

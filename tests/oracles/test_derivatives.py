@@ -328,6 +328,15 @@ def test_an_answer_in_single_precision_is_judged_as_such():
     assert not check.gradient(square, lambda x: (2.001 * x).astype("float32"), X).correct
 
 
+def test_half_precision():
+    """Three digits; norms are not taken in it."""
+    x = X.astype("float16")
+    row = only(check.gradient(np.linalg.norm, lambda x: x / np.linalg.norm(x), x))
+    assert row.verdict == "agrees"
+    assert abs(row.cosine - 1) < 1e-6
+    assert not check.gradient(np.linalg.norm, lambda x: x / np.linalg.norm(x) * np.float16(1.1), x).correct
+
+
 def test_double_precision_is_judged_as_such():
     """An answer that was computed in single precision and cast back is refused."""
     wrong = check.gradient(lambda x: forms(x)[0], lambda x: forms(x.astype("float32"))[1].astype(float), X)
@@ -505,6 +514,23 @@ def test_a_tuple_where_one_array_is_asked_for():
     assert check.gradient(
         lambda a, b: (a * b * b).sum(), lambda a, b: (2 * a * b, b * b), X, X + 1, wrt=(1, 0)
     ).correct
+
+
+def test_arrays_without_entries_and_numbers_of_every_kind():
+    """The first are passed over; a number may be Python's, NumPy's, or an array without axes."""
+    f, g = lambda p: square(p["W"]) + p["e"].sum(), lambda p: {"e": p["e"], "W": 2 * p["W"]}
+    found = check.gradient(f, g, {"W": A, "e": np.zeros((0, 3))})
+    assert found.correct
+    assert only(found).parameter == "p['W']"
+    for x in (3.0, np.float64(3), np.float32(3), np.array(3.0)):
+        for verb, answer in ((check.gradient, lambda x: 2 * x), (check.jacobian, lambda x: 2 * x)):
+            assert verb(lambda x: x * x, answer, x).correct
+            assert not verb(lambda x: x * x, lambda x: x, x).correct
+        assert check.jvp(lambda x: x * x, lambda x, u: 2 * x * u, x).correct
+        assert check.vjp(lambda x: x * x, lambda x, v: 2 * x * v, x).correct
+        assert check.hessian_vector(lambda x: x**3, lambda x, u: 6 * x * u, x).correct
+    assert check.gradient(lambda z: abs(z) ** 2, lambda z: 2 * z, 1 + 2j).correct
+    assert check.gradient(lambda x: square(x), lambda x: 2 * x, A.T[::2]).correct
 
 
 def test_an_answer_in_a_gradient_or_in_a_list():
