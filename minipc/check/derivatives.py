@@ -62,7 +62,7 @@ def gradient(f, grad_f, *args, wrt=0, seed=0, full=None) -> DerivativeCheck:
 
     Notes
     -----
-    Cost: one or two calls of ``f`` an entry by complex step, about ten by differences; 25 more a parameter to choose.
+    Cost: one call of ``f`` an entry by complex step, about eleven by differences, and some fifty for each parameter.
     float32 parameters are given to ``f`` in float64 if it takes them; the bar is that of the lowest precision that took part.
     Derivation: reference/equations.md#chk3 and below. Checked in tests/oracles/test_derivatives.py.
 
