@@ -145,9 +145,11 @@ def outcome(work) -> bytes:
         if resource is not None:  # room to say so
             for which in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
                 resource.setrlimit(which, (resource.getrlimit(which)[1],) * 2)
-        return wire.dump(("memory", *report(error)))
+        return wire.dump(("memory", "", *report(error)))
+    except SystemExit as error:
+        return wire.dump(("exit", "SystemExit", *report(error)))
     except BaseException as error:
-        return wire.dump((type(error).__name__, *report(error)))
+        return wire.dump(("error", type(error).__name__, *report(error)))
 
 
 def report(error):

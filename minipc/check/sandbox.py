@@ -65,3 +65,110 @@ class StudentMemory(StudentFailure):
 
 class StudentCrash(StudentFailure):
     """The process ended, or its reply could not be read."""
+
+
+class Remote:
+    """A function of a file, to be called like any other; it runs in a process of its own.
+
+    Arguments and results are arrays, numbers, strings, None, lists, tuples and dicts of them, and networks and
+    blocks of minipc. They are copied, so nothing that the function does to its arguments is seen. Results of torch, JAX,
+    CuPy or autograd become NumPy arrays. The process begins in the current folder, with the folder of the file first on
+    its path, and ends with :meth:`close` or the end of a ``with``.
+
+    Parameters
+    ----------
+    file : str or path       of Python; its name need not be an identifier
+    function : str           name of the function in it
+    time : float             seconds that a call may take, and the loading of the file, too
+    total : float            seconds for all of them together; also the limit of the processor time
+    memory : int             megabytes that it may use beyond Python, NumPy and minipc themselves; enforced on Linux
+
+    Attributes
+    ----------
+    calls : int              how many have begun
+    elapsed : float          seconds in which the student's code was at work
+    memory_enforced : bool   False where the system does not limit it
+    failure : StudentFailure     the latest, or None
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, TypeError     no such file, or wrong arguments, before anything is run
+    StudentError             the file or the function raises an exception, also a SyntaxError or a missing function
+    StudentTimeout, StudentMemory, StudentCrash      the process is ended; every later call raises the same again
+
+    Examples
+    --------
+    >>> with Remote(example, "double", time=5) as double:
+    ...     double([1.0, (2.0, None)])
+    [2.0, (4.0, None)]
+    """
+
+    def __init__(self, file, function, *, time=10.0, total=60.0, memory=1024):
+        check_positive_number("time", time)
+        check_positive_number("total", total)
+        check_count("memory", memory, least=1)
+        if not isinstance(function, str) or not function.isidentifier():
+            raise ValueError(f"function must be the name of a function, got {function!r}")
+        if not pathlib.Path(file).is_file():
+            raise FileNotFoundError(f"there is no file {file}")
+        self.file, self.function, self.__name__ = str(file), function, function
+        self.time, self.total, self.memory = float(time), float(total), int(memory)
+        self.calls, self.elapsed, self.failure, self.memory_enforced = 0, 0.0, None, False
+        self._child = _Child()
+        try:
+            setting = (str(pathlib.Path(file).resolve()), function, self.memory, self.total)
+            self.memory_enforced = self._ask(setting, START, "Python did not start")
+            self.elapsed = 0.0
+            self._ask(self._limit(), self._limit(), f"{self.file} was not loaded")
+        except BaseException:
+            self.close()
+            raise
+
+    def __call__(self, *args, **kwargs):
+        if isinstance(self.failure, StudentTimeout | StudentMemory | StudentCrash):
+            raise self.failure
+        limit = self._limit()
+        self.calls += 1
+        return self._ask((limit, args, kwargs), limit, f"{self.function} did not return")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def __repr__(self):
+        return f"Remote({self.file!r}, {self.function!r})"
+
+    def close(self):
+        """End the process, and all that it has started."""
+        self._child.end()
+
+    @property
+    def output(self) -> str:
+        """What the student's code has printed: the beginning, and how much it was. Complete after :meth:`close`."""
+        return self._child.printed.text()
+
+    def _limit(self):
+        """Seconds for the next call; never none at all, so that the call says that it has no time."""
+        return max(min(self.time, self.total - self.elapsed), 0.01)
+
+    def _ask(self, request, limit, late):
+        """The reply to a request, or a StudentFailure."""
+        began = clock.monotonic()
+        try:
+            line = self._child.ask(wire.dump(request), limit + LATE)
+        finally:
+            self.elapsed += clock.monotonic() - began
+        self.failure = None
+        try:
+            kind, *rest = ("none",) if line is None else wire.load(line)
+            if kind == "value":
+                return rest[0]
+            self.failure = self._failure(kind, limit, late, *rest)
+        except (ValueError, TypeError, IndexError) as error:
+            self._child.end()
+            self.failure = StudentCrash(f"Crash: the reply of the process cannot be read ({error})")
+        if not isinstance(self.failure, StudentError):
+            self.close()
+        raise self.failure
