@@ -1,4 +1,4 @@
-"""The command line: ``python -m minipc tour``, ``python -m minipc verify`` and ``python -m minipc train``."""
+"""The command line: ``python -m minipc`` with ``tour``, ``verify``, ``train`` or ``check``."""
 
 import sys
 
@@ -7,7 +7,10 @@ from .files import write_json
 
 
 def main(argv=None):
-    """Run a command; the exit status is 0 if everything it checked holds, 1 if not, 2 for wrong usage."""
+    """Run a command; the exit status is 0 if everything it checked holds, 1 if not, 2 for wrong usage.
+
+    ``check`` has more of them, see ``command.EXIT``.
+    """
     argv = sys.argv[1:] if argv is None else argv
     parser = command.Parser(prog="python -m minipc", description="Predictive coding from scratch.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -19,20 +22,27 @@ def main(argv=None):
         "--out", default="tour", metavar="DIR", help="folder for figures and tour.json (default: tour)"
     )
     tour.add_argument("--json", metavar="FILE", help="write the numbers here instead of DIR/tour.json")
-    check = commands.add_parser("verify", help="every claim on fresh random problems, one line each")
-    check.add_argument(
+    proofs = commands.add_parser("verify", help="every claim on fresh random problems, one line each")
+    proofs.add_argument(
         "--trials", type=int, metavar="N", help="random problems per claim (default: each claim's own)"
     )
-    check.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the problems (default: 0)")
-    check.add_argument(
+    proofs.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the problems (default: 0)")
+    proofs.add_argument(
         "--only", action="append", metavar="ID", help="only this claim, e.g. S02; may be repeated"
     )
-    check.add_argument("--json", metavar="FILE", help="write the table as JSON")
+    proofs.add_argument("--json", metavar="FILE", help="write the table as JSON")
     command.add_arguments(commands.add_parser("train", help="train a network on a data set with any rule"))
+    command.add_check_arguments(
+        commands.add_parser(
+            "check", help="say what is wrong with a function of a file, by name; under limits"
+        )
+    )
     args = parser.parse_args(argv)
     try:
         if args.command == "train":
             return command.train(args, argv)
+        if args.command == "check":
+            return command.check(args)
         return run_tour(args) if args.command == "tour" else run_verify(args)
     except (ImportError, ValueError, OSError) as error:
         print(f"python -m minipc {args.command}: {error}", file=sys.stderr)

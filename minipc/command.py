@@ -3,6 +3,9 @@
 Beside the checkpoint ``NAME.npz`` stands ``NAME.jsonl``: a line ``start`` (configuration, seed, versions), a line
 ``epoch`` after every epoch, a line ``end`` with the result on the test set. A run that is resumed goes on in the same
 files.
+
+``python -m minipc check``: a function of a file against an equation, with the same answer as ``check.explain``, but in a
+process of its own under limits.
 """
 
 import argparse
@@ -19,6 +22,8 @@ import warnings
 
 from .arguments import check_count, generator
 from .backend import on_device
+from .check import exercises, explain
+from .check.sandbox import Remote, StudentCrash, StudentError, StudentMemory, StudentTimeout
 from .checkpoint import load_checkpoint, versions
 from .data import Points, Sequences
 from .files import check_place, json_line, replacing, write_json
@@ -473,3 +478,147 @@ def _option(text):
     if not equals or not name.isidentifier():
         raise argparse.ArgumentTypeError(f"must be NAME=VALUE, e.g. beta=0.1; got {text!r}")
     return name, _value(value)
+
+
+# ---------------------------------------------------------------------- check
+
+EXIT = {"correct": 0, "wrong": 1, "error": 3, "time": 4, "memory": 5, "crash": 6}  # 2 is wrong usage
+MEANING = {
+    "correct": "correct",
+    "wrong": "wrong",
+    "error": "the code raised an exception",
+    "time": "the limit of time was reached",
+    "memory": "the limit of memory was reached",
+    "crash": "the code ended its process",
+}
+STOPPED = {StudentError: "error", StudentTimeout: "time", StudentMemory: "memory", StudentCrash: "crash"}
+
+
+def add_check_arguments(parser):
+    """The options of ``check``."""
+    parser.epilog = (
+        "Exit status: 0 correct; 1 wrong; 2 wrong usage, nothing was run; 3 the code raised an exception; 4 limit of time; "
+        "5 limit of memory; 6 its process ended. Only 0 is a pass. The limits are for careless code, they are no wall "
+        "against hostile code: see minipc.check.sandbox."
+    )
+    add = parser.add_argument
+    add("target", nargs="?", metavar="FILE.py:FUNCTION", help="what to check")
+    add("--against", metavar="ID", help="the equation, e.g. sPC.4")
+    add("--list", action="store_true", help="the equations that there are; with --against what one asks for")
+    add("--seed", type=int, default=0, metavar="S", help="of the problems; default: 0")
+    add(
+        "--time",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="for the code, loading included; default: 10",
+    )
+    add(
+        "--memory",
+        type=int,
+        default=1024,
+        metavar="MB",
+        help="for the code, beyond NumPy's own; default: 1024",
+    )
+    add("--json", metavar="FILE", help="all that is printed, and more, as JSON")
+
+
+def check(args, say=print):
+    """Run ``check``; returns the exit status, see ``EXIT``."""
+    if args.json is not None:
+        check_place(args.json)
+    known = exercises()
+    if args.against is not None and args.against not in known:
+        close = difflib.get_close_matches(args.against, known, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise ValueError(f"there is no exercise for {args.against}{hint}; --list shows all")
+    if args.list:
+        return _list_exercises([known[args.against]] if args.against else known.values(), args, say)
+    if not args.target or not args.against:
+        raise ValueError("say what to check and against which equation: FILE.py:FUNCTION --against ID")
+    result = _checked(args)
+    if args.json is not None:
+        write_json(args.json, result)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    say(result["text"].encode(encoding, "backslashreplace").decode(encoding))
+    return result["exit_status"]
+
+
+def _list_exercises(chosen, args, say):
+    if args.against:
+        say(str(next(iter(chosen))))
+    else:
+        width = max(len(e.equation) for e in chosen)
+        say("\n".join(f"{e.equation:{width}}  {e.name}({', '.join(e.arguments)})" for e in chosen))
+    if args.json is not None:
+        names = ("equation", "name", "arguments", "statement")
+        write_json(args.json, [{name: getattr(e, name) for name in names} for e in chosen])
+    return 0
+
+
+def _checked(args):
+    """Everything about one function: how it ended, what was found, what it cost."""
+    file, _, function = args.target.rpartition(":")
+    if not file or not function.isidentifier():
+        raise ValueError(f"the target must be FILE.py:FUNCTION, got {args.target}")
+    if file.endswith(".ipynb"):
+        raise ValueError(
+            f"{file} is a notebook: write the function to a .py file, or use check.explain in it"
+        )
+    check_count("--seed", args.seed, least=0)
+    remote = Remote(file, function, time=args.time, total=args.time, memory=args.memory)
+    failure = explanation = None
+    try:
+        with remote:
+            explanation = explain(remote, args.against, seed=args.seed)
+    except tuple(STOPPED) as error:
+        failure = error
+    if explanation is None:
+        status = next(name for kind, name in STOPPED.items() if isinstance(failure, kind))
+        message = f"{file} cannot be used" if status == "error" else str(failure)
+        found, shown = {"verdict": status, "names": [], "message": message}, f"({args.against}) {message}"
+    else:
+        raised = explanation.verdict in ("raises", "not done")
+        status = "correct" if explanation.correct else "error" if raised else "wrong"
+        found, shown = explanation.to_dict(), str(explanation)
+        failure = remote.failures[0] if raised and remote.failures else None
+    result = {
+        "file": file,
+        "function": function,
+        "seed": args.seed,
+        **found,
+        "equation": args.against,
+        "status": status,
+        "exit_status": EXIT[status],
+        "correct": status == "correct",
+        "table": str(explanation.comparison) if explanation and explanation.comparison else "",
+        "error": _as_dict(failure),
+        "printed": remote.printed,
+        "calls": remote.calls,
+        "elapsed": round(remote.elapsed, 3),
+        "limits": {"time": remote.time, "memory": remote.memory, "memory_enforced": remote.memory_enforced},
+        "versions": versions(),
+    }
+    return {**result, "text": _as_text(shown, result)}
+
+
+def _as_dict(failure):
+    """A failure of the student's code, and the line at which it happened."""
+    if failure is None:
+        return None
+    place = dict(zip(("file", "line", "function", "code"), failure.place or (None,) * 4, strict=True))
+    return {"type": type(failure).__name__, "message": str(failure), "traceback": failure.traceback, **place}
+
+
+def _as_text(shown, result):
+    """What is printed of a result."""
+    lines = [shown]
+    if result["error"] and result["error"]["traceback"]:
+        lines.append(result["error"]["traceback"])
+    if result["printed"].strip():
+        lines += ["printed by the code:", *(f"  {line}" for line in result["printed"].splitlines())]
+    limits, calls = result["limits"], result["calls"]
+    memory = f"at most {limits['memory']} MB" if limits["memory_enforced"] else "memory is not limited here"
+    cost = f"{calls} call{'s' * (calls != 1)}, {result['elapsed']:.2f} s of {limits['time']:g} s, {memory}"
+    lines.append(f"exit status {result['exit_status']}, {MEANING[result['status']]}; {cost}")
+    return "\n".join(lines)

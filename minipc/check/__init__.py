@@ -1,5 +1,6 @@
 """Checking derivations: compare gradients, differentiate numerically, explain a wrong answer by name."""
 
+from . import sandbox
 from .comparison import Comparison, Row, compare, complex_step
 from .derivatives import gradient, hessian_vector, jacobian, jvp, vjp
 from .explanation import Explanation, exercises, explain
@@ -19,5 +20,6 @@ __all__ = [
     "hessian_vector",
     "jacobian",
     "jvp",
+    "sandbox",
     "vjp",
 ]

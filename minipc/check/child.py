@@ -9,6 +9,7 @@ import contextlib
 import difflib
 import errno
 import faulthandler
+import inspect
 import math
 import mmap
 import os
@@ -31,7 +32,16 @@ SPARE = 64  # megabytes beyond the limit, in which to say that it was reached
 GRACE = 5.0  # seconds after its limit at which a call ends by itself, should the parent be no more
 LONGEST = 4000  # characters of a traceback
 PROCESSES = {
-    *("os.exec", "os.fork", "os.forkpty", "os.kill", "os.killpg", "os.posix_spawn", "os.spawn", "os.startfile"),
+    *(
+        "os.exec",
+        "os.fork",
+        "os.forkpty",
+        "os.kill",
+        "os.killpg",
+        "os.posix_spawn",
+        "os.spawn",
+        "os.startfile",
+    ),
     *("os.system", "pty.spawn", "subprocess.Popen"),
 }
 PACKAGE, LIBRARY = pathlib.Path(__file__).resolve().parents[1], pathlib.Path(os.__file__).resolve().parent
@@ -39,27 +49,27 @@ PACKAGE, LIBRARY = pathlib.Path(__file__).resolve().parents[1], pathlib.Path(os.
 
 def main():
     """Load a function, then call it once a request, until there are no more."""
-    requests, replies, trace = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"), os.dup(2)
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
 
     def answer(limit, work):
-        with watched(limit, trace):
+        with watched(limit, replies):
             line = outcome(work)
         replies.write(line)
         replies.flush()
 
-    faulthandler.enable(trace)
+    faulthandler.enable(replies)
     file, name, memory, total = wire.load(requests.readline())
     enforced = set_limits(memory, total)
     sys.addaudithook(no_processes)
     answer(GRACE, lambda: enforced)
     found = []
-    answer(wire.load(requests.readline()), lambda: found.append(load(file, name)))
+    answer(wire.load(requests.readline()), lambda: found.append(load(file, name)) or signature(found[0]))
     for line in requests:
         limit, args, options = wire.load(line)
-        answer(limit, lambda args=args, options=options: found[0](*args, **options))
+        answer(limit, lambda args=args, options=options: call(found[0], args, options))
     os._exit(0)  # whatever the student's code has planned for the end
 
 
@@ -100,9 +110,9 @@ def no_processes(event, _):
 
 
 @contextlib.contextmanager
-def watched(limit, trace):
-    """After ``limit`` seconds write to ``trace`` which line is running; some seconds later end the process."""
-    faulthandler.dump_traceback_later(limit, file=trace)
+def watched(limit, replies):
+    """After ``limit`` seconds reply which line is running; some seconds later end the process."""
+    faulthandler.dump_traceback_later(limit, file=replies)
     timer = getattr(signal, "setitimer", None)
     if timer:
         timer(signal.ITIMER_REAL, limit + GRACE)
@@ -135,6 +145,23 @@ def load(file, name):
     return function
 
 
+def signature(function):
+    """(name, kind, has it a default) of every parameter; None where Python does not know them."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    return [(p.name, int(p.kind), p.default is not p.empty) for p in parameters]
+
+
+def call(function, args, options):
+    """What the function returns, and those of its arguments that it has edited, by place or name."""
+    given = dict(enumerate(args)) | options
+    before = {key: wire.dump(value) for key, value in given.items()}
+    result = function(*args, **options)
+    return result, {k: v for k, v in given.items() if wire.dump(v, wire.stand_in) != before[k]}
+
+
 def outcome(work) -> bytes:
     """What ``work`` returns, or why it does not, as a line for the parent."""
     try:
@@ -145,33 +172,36 @@ def outcome(work) -> bytes:
         if resource is not None:  # room to say so
             for which in (resource.RLIMIT_DATA, resource.RLIMIT_AS):
                 resource.setrlimit(which, (resource.getrlimit(which)[1],) * 2)
-        return wire.dump(("memory", "", *report(error)))
+        return wire.dump(("memory", *report(error)))
     except SystemExit as error:
-        return wire.dump(("exit", "SystemExit", *report(error)))
+        return wire.dump(("exit", *report(error)))
     except BaseException as error:
-        return wire.dump(("error", type(error).__name__, *report(error)))
+        return wire.dump(("error", *report(error)))
 
 
 def report(error):
-    """Text of an exception with the student's own lines, and the last of them: file, number, function, code."""
+    """Names of its classes, its message, its traceback in the student's own lines, and the last of them."""
     whole = traceback.TracebackException.from_exception(error)
-    own = [frame for frame in whole.stack if is_own(frame.filename)]
-    place = (own[-1].filename, own[-1].lineno, own[-1].name, own[-1].line) if own else None
-    if isinstance(error, SyntaxError) and is_own(error.filename or "<"):
-        place = (error.filename, error.lineno, "", (error.text or "").strip())
     part = whole
     while part is not None:
         part.stack[:] = [frame for frame in part.stack if is_own(frame.filename)]
         part = part.__cause__ or (None if part.__suppress_context__ else part.__context__)
-    text = "".join(whole.format()) if own else "".join(whole.format_exception_only())
-    return shortened(text.strip()), place
+    last = "".join(whole.format_exception_only()).strip()
+    text = "".join(whole.format()).strip() if whole.stack else last
+    place = [(f.filename, f.lineno, f.name, f.line) for f in whole.stack[-1:]]
+    if isinstance(error, SyntaxError) and is_own(error.filename or "<"):
+        place = [(error.filename, error.lineno, "", (error.text or "").strip())]
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    return kinds, shortened(last.partition(": ")[2]), shortened(text), place[0] if place else None
 
 
 def is_own(file) -> bool:
     """Is it the student's, and no part of this package, of Python or of an installed library?"""
     path = pathlib.Path(file)
     installed = {"site-packages", "dist-packages"}.intersection(path.parts)
-    return not (file.startswith("<") or installed or path.is_relative_to(PACKAGE) or path.is_relative_to(LIBRARY))
+    return not (
+        file.startswith("<") or installed or path.is_relative_to(PACKAGE) or path.is_relative_to(LIBRARY)
+    )
 
 
 def shortened(text, length=LONGEST):

@@ -12,6 +12,7 @@ the result to a place that the child cannot write to, and start ``python -P -m m
 """
 
 import contextlib
+import inspect
 import os
 import pathlib
 import queue
@@ -23,84 +24,106 @@ import threading
 import time as clock
 import weakref
 
+import numpy as np
+
 from ..arguments import check_count, check_positive_number
 from . import wire
 from .child import is_own, shortened
+from .explanation import StoppedError
 
 START = 60.0  # seconds for Python and minipc to start in the child
-LATE = 0.5  # seconds after a limit, in which the child says where it is
-HEAD, TAIL = 2000, 20000  # bytes that are kept of what is printed
+LATE = 0.5  # seconds in which the child says that a limit is reached, before it is taken for dead
+HEAD, TAIL = 1500, 500  # characters that are shown of what is printed
 LONGEST = 1 << 28  # bytes of a reply
 ROOT = str(pathlib.Path(__file__).resolve().parents[2])
 CHILD = (
     f"import sys; sys.path.insert(0, {ROOT!r}); sys.dont_write_bytecode = True; "
     f"from minipc.check import child; del sys.path[0]; sys.path.append({ROOT!r}); child.main()"
 )
-ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+SETTING = {  # one thread: address space and processor time are those of the student's code
+    **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+    "PYTHONIOENCODING": "utf-8:backslashreplace",
+}
 
 
 class StudentFailure(Exception):
-    """There is no answer of the student's function. The text says why; ``place`` is (file, line, function, code) or None."""
+    """There is no answer of the student's function, and the text says why.
 
-    def __init__(self, text, place=None):
+    Attributes
+    ----------
+    place : (file, line, function, code), or None      the student's own line at which it happened
+    traceback : str                                    of an exception: the student's own lines, or ""
+    """
+
+    def __init__(self, text, place=None, traceback=""):
         super().__init__(text)
-        self.place = place
+        self.place, self.traceback = place, traceback
 
 
 class StudentError(StudentFailure):
-    """The student's code raised an exception; the text is its traceback, ``kind`` its name."""
+    """The student's code raised an exception.
 
-    def __init__(self, text, place=None, kind=""):
-        super().__init__(text, place)
-        self.kind = kind
+    The class that is raised has the name of the student's, and is a ValueError or NotImplementedError if that is one.
+    """
 
 
-class StudentTimeout(StudentFailure):
+class StudentTimeout(StudentFailure, StoppedError):
     """The limit of time was reached."""
 
 
-class StudentMemory(StudentFailure):
+class StudentMemory(StudentFailure, StoppedError):
     """The limit of memory was reached."""
 
 
-class StudentCrash(StudentFailure):
-    """The process ended, or its reply could not be read."""
+class StudentCrash(StudentFailure, StoppedError):
+    """The process ended, or its reply cannot be read."""
 
 
 class Remote:
-    """A function of a file, to be called like any other; it runs in a process of its own.
+    r"""A function of a file, to be called like any other; it runs in a process of its own.
 
     Arguments and results are arrays, numbers, strings, None, lists, tuples and dicts of them, and networks and
-    blocks of minipc. They are copied, so nothing that the function does to its arguments is seen. Results of torch, JAX,
-    CuPy or autograd become NumPy arrays. The process begins in the current folder, with the folder of the file first on
-    its path, and ends with :meth:`close` or the end of a ``with``.
+    blocks of minipc. Copies of them travel; what the function edits of its arguments is edited here, too. Results of
+    torch, JAX, CuPy or autograd come as NumPy arrays. The process starts with the ``with`` (or the first call), in the
+    current folder and with the folder of the file first on its path; it ends with the ``with`` (or :meth:`close`).
 
     Parameters
     ----------
     file : str or path       of Python; its name need not be an identifier
     function : str           name of the function in it
-    time : float             seconds that a call may take, and the loading of the file, too
-    total : float            seconds for all of them together; also the limit of the processor time
-    memory : int             megabytes that it may use beyond Python, NumPy and minipc themselves; enforced on Linux
+    time : float             seconds that a call may take, and the loading of the file
+    total : float            seconds for all of that together; also the limit of the processor time
+    memory : int             megabytes that it may use beyond Python, NumPy and minipc themselves
 
     Attributes
     ----------
     calls : int              how many have begun
     elapsed : float          seconds in which the student's code was at work
-    memory_enforced : bool   False where the system does not limit it
-    failure : StudentFailure     the latest, or None
+    memory_enforced : bool   False where the system has no such limit; Linux has. None before the start
+    failures : list          every StudentFailure so far
 
     Raises
     ------
     FileNotFoundError, ValueError, TypeError     no such file, or wrong arguments, before anything is run
-    StudentError             the file or the function raises an exception, also a SyntaxError or a missing function
+    StudentError             the file or the function raises an exception: a SyntaxError, a NameError if it is missing
     StudentTimeout, StudentMemory, StudentCrash      the process is ended; every later call raises the same again
 
     Examples
     --------
-    >>> with Remote(example, "double", time=5) as double:
-    ...     double([1.0, (2.0, None)])
-    [2.0, (4.0, None)]
+    >>> folder = __import__("tempfile").TemporaryDirectory()
+    >>> file = pathlib.Path(folder.name, "exercise 1.py")
+    >>> _ = file.write_text("def double(x):\n    return 2 * x\n\ndef stuck(x):\n    while True: pass")
+    >>> with Remote(file, "double") as double:
+    ...     double(np.arange(3.0))
+    array([0., 2., 4.])
+    >>> with Remote(file, "stuck", time=0.2) as stuck:
+    ...     try:
+    ...         stuck(np.arange(3.0))
+    ...     except StudentTimeout as error:
+    ...         print(str(error).replace(str(file), file.name))
+    stuck did not return within 0.2 s
+    exercise 1.py, line 5, in stuck: while True: pass
+    >>> folder.cleanup()
     """
 
     def __init__(self, file, function, *, time=10.0, total=60.0, memory=1024):
@@ -113,62 +136,279 @@ class Remote:
             raise FileNotFoundError(f"there is no file {file}")
         self.file, self.function, self.__name__ = str(file), function, function
         self.time, self.total, self.memory = float(time), float(total), int(memory)
-        self.calls, self.elapsed, self.failure, self.memory_enforced = 0, 0.0, None, False
+        self.calls, self.elapsed, self.failures, self.memory_enforced = 0, 0.0, [], None
+        self._path, self._child = str(pathlib.Path(file).resolve()), None
+
+    def __enter__(self):
+        """Start the process and load the file."""
         self._child = _Child()
         try:
-            setting = (str(pathlib.Path(file).resolve()), function, self.memory, self.total)
-            self.memory_enforced = self._ask(setting, START, "Python did not start")
+            setting = (self._path, self.function, self.memory, self.total)
+            self.memory_enforced = self._ask(setting, START, "Python was not started")
             self.elapsed = 0.0
-            self._ask(self._limit(), self._limit(), f"{self.file} was not loaded")
+            limit = self._limit()
+            self.__signature__ = _signature(self._ask(limit, limit, f"{self.file} was not loaded"))
         except BaseException:
             self.close()
             raise
-
-    def __call__(self, *args, **kwargs):
-        if isinstance(self.failure, StudentTimeout | StudentMemory | StudentCrash):
-            raise self.failure
-        limit = self._limit()
-        self.calls += 1
-        return self._ask((limit, args, kwargs), limit, f"{self.function} did not return")
-
-    def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.close()
 
+    def __call__(self, *args, **kwargs):
+        if self._child is None:
+            self.__enter__()
+        if self.failures and isinstance(self.failures[-1], StoppedError):
+            raise self.failures[-1]
+        limit = self._limit()
+        self.calls += 1
+        result, edited = self._ask((limit, args, kwargs), limit, f"{self.function} did not return")
+        given = dict(enumerate(args)) | kwargs
+        for key, value in edited.items():
+            restored(given[key], value)
+        return result
+
     def __repr__(self):
         return f"Remote({self.file!r}, {self.function!r})"
 
     def close(self):
-        """End the process, and all that it has started."""
-        self._child.end()
+        """End the process, and what it has started."""
+        if self._child is not None:
+            self._child.end()
 
     @property
-    def output(self) -> str:
-        """What the student's code has printed: the beginning, and how much it was. Complete after :meth:`close`."""
-        return self._child.printed.text()
+    def printed(self) -> str:
+        """What the student's code has printed, shortened; complete after :meth:`close`."""
+        return printable(self._child.printed.text()) if self._child is not None else ""
 
     def _limit(self):
         """Seconds for the next call; never none at all, so that the call says that it has no time."""
         return max(min(self.time, self.total - self.elapsed), 0.01)
 
     def _ask(self, request, limit, late):
-        """The reply to a request, or a StudentFailure."""
-        began = clock.monotonic()
+        """The reply to a request, or a StudentFailure; ``late`` says what has not happened if there is none."""
+        request, began = wire.dump(request), clock.monotonic()
         try:
-            line = self._child.ask(wire.dump(request), limit + LATE)
+            line = self._child.ask(request, limit + LATE)
+        except BaseException:  # Ctrl-C: there is no way back into step with the child
+            self.close()
+            raise
         finally:
             self.elapsed += clock.monotonic() - began
-        self.failure = None
         try:
-            kind, *rest = ("none",) if line is None else wire.load(line)
+            kind, *report = wire.load(line) if line.startswith(b"{") else ("stopped", line)
             if kind == "value":
-                return rest[0]
-            self.failure = self._failure(kind, limit, late, *rest)
-        except (ValueError, TypeError, IndexError) as error:
-            self._child.end()
-            self.failure = StudentCrash(f"Crash: the reply of the process cannot be read ({error})")
-        if not isinstance(self.failure, StudentError):
+                return report[0]
+            failures = {
+                "error": self._error,
+                "memory": self._memory,
+                "exit": self._exit,
+                "stopped": self._stopped,
+            }
+            failure = failures[kind](late, limit, *report)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:  # not what child.py writes
+            failure = StudentCrash(f"{late}: its process sent what cannot be read ({error})")
+        self.failures.append(failure)
+        if isinstance(failure, StoppedError):
             self.close()
-        raise self.failure
+        raise failure
+
+    def _error(self, late, limit, kinds, message, text, place):
+        """An exception of the student's, with its own name; ``explain`` looks whether it is one of two."""
+        known = {"ValueError": ValueError, "NotImplementedError": NotImplementedError}
+        base = next((known[kind] for kind in kinds if kind in known), StudentError)
+        kind = type(kinds[0], (StudentError,) if base is StudentError else (StudentError, base), {})
+        if kinds[0] == "EOFError":
+            message += ": there is nothing to read here, input() cannot be used"
+        return kind(self._shown(message), self._place(place), self._shown(text))
+
+    def _memory(self, late, limit, kinds, message, text, place):
+        place = self._place(place)
+        return StudentMemory(f"{late}: it needs more than {self.memory} MB of memory{_at(place)}", place)
+
+    def _exit(self, late, limit, kinds, message, text, place):
+        place = self._place(place)
+        return StudentCrash(f"{late}: it ends its process, by sys.exit or the like{_at(place)}", place)
+
+    def _stopped(self, late, limit, line):
+        """The process has come to an end, or has to."""
+        status, trace = self._child.last_words(line)
+        own = [found for found in FRAME.findall(trace) if is_own(found[0])]
+        place = self._place((own[0][0], int(own[0][1]), own[0][2], None)) if own else None
+        if line.startswith(b"Timeout"):
+            rest = "" if limit == self.time else f", all that is left of {self.total:g} s"
+            return StudentTimeout(f"{late} within {limit:.3g} s{rest}{_at(place)}", place)
+        if status == -getattr(signal, "SIGXCPU", 0):
+            text = f"{late}: more than {self.total:g} s of processor time"
+            return StudentTimeout(f"{text}{_at(place)}", place)
+        return StudentCrash(f"{late}: its process {_end(status)}{_at(place)}", place)
+
+    def _place(self, place):
+        """File, line, function and code, the file as it was named."""
+        if place is None:
+            return None
+        file, line, function, code = place
+        if code is None and pathlib.Path(file).is_file():
+            with contextlib.suppress(OSError, IndexError):
+                code = pathlib.Path(file).read_text("utf-8", "replace").splitlines()[line - 1].strip()
+        return self._shown(file), line, self._shown(function), self._shown(code or "")
+
+    def _shown(self, text):
+        """Text of the child for a terminal, the file as it was named."""
+        return printable(text.replace(self._path, self.file))
+
+
+FRAME = re.compile(r'File "(.+)", line (\d+) in (.+)')
+
+
+def _at(place):
+    """The line of a place, below a message."""
+    if place is None:
+        return ""
+    file, line, function, code = place
+    return f"\n{file}, line {line}, in {function}: {code}"
+
+
+def _end(status):
+    """How a process ended, in words."""
+    if status is None:
+        return "has cut the connection"
+    if status >= 0:
+        return f"has ended with status {status}, by os._exit or the like"
+    name = signal.Signals(-status).name
+    hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+    return f"was ended by {name} ({signal.strsignal(-status)}){hint}"
+
+
+def _signature(parameters):
+    """What :func:`inspect.signature` says of the function; the values of defaults stay in the child."""
+    if parameters is None:
+        return None
+    kinds = list(inspect._ParameterKind)
+    return inspect.Signature(
+        [
+            inspect.Parameter(name, kinds[kind], default=None if default else inspect.Parameter.empty)
+            for name, kind, default in parameters
+        ]
+    )
+
+
+def restored(old, new):
+    """``old`` edited so that it is ``new``, as far as it can be edited; else ``new``."""
+    if isinstance(old, np.ndarray) and isinstance(new, np.ndarray):
+        if old.shape == new.shape and old.dtype == new.dtype and old.flags.writeable:
+            old[...] = new
+            return old
+    elif isinstance(old, list) and isinstance(new, list):
+        old[:] = [restored(*pair) for pair in zip(old, new, strict=False)] + new[len(old) :]
+        return old
+    elif isinstance(old, dict) and isinstance(new, dict):
+        values = {key: restored(old.get(key), value) for key, value in new.items()}
+        old.clear()
+        old.update(values)
+        return old
+    elif isinstance(old, tuple) and isinstance(new, tuple) and len(old) == len(new):
+        for pair in zip(old, new, strict=True):
+            restored(*pair)
+        return old
+    return new
+
+
+def printable(text):
+    """Without the characters that move a terminal's cursor or change its colours."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
+class _Printed:
+    """The beginning and the end of what a process prints, and how much it is."""
+
+    def __init__(self):
+        self.first, self.last, self.count = b"", b"", 0
+
+    def read(self, stream):
+        """Until the process ends."""
+        while piece := stream.read1(1 << 16):
+            self.count += len(piece)
+            room = HEAD - len(self.first)
+            self.first += piece[:room]
+            self.last = (self.last + piece[max(room, 0) :])[-TAIL:]
+
+    def text(self):
+        """All of it, or both ends."""
+        left_out = self.count - len(self.first) - len(self.last)
+        middle = f"\n... {left_out:,} bytes left out ...\n".encode() if left_out else b""
+        return (self.first + middle + self.last).decode("utf-8", "replace")
+
+
+class _Child:
+    """The process, spoken to line by line, and never waited for without a limit."""
+
+    def __init__(self):
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-u", "-c", CHILD],
+            **dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE),
+            env={**os.environ, **SETTING},
+            start_new_session=True,
+        )
+        self._last_resort = weakref.finalize(self, _kill, self._process)
+        self.printed, self._ended = _Printed(), False
+        self._threads = []
+        self._start(self.printed.read, self._process.stderr)
+
+    def _start(self, work, *args):
+        thread = threading.Thread(target=work, args=args, daemon=True)
+        thread.start()
+        self._threads = [t for t in (*self._threads, thread) if t.is_alive()]
+
+    def ask(self, line, seconds) -> bytes:
+        """The line that answers; ``b"Timeout"`` if none comes, ``b""`` if the process has ended."""
+        if self._ended:
+            raise ValueError("the process of this function has been closed")
+        answers = queue.Queue()
+
+        def talk(to, back):
+            with contextlib.suppress(OSError):
+                to.write(line)
+                to.flush()
+            answers.put(back.readline(LONGEST))
+
+        self._start(talk, self._process.stdin, self._process.stdout)
+        try:
+            return answers.get(timeout=seconds)
+        except queue.Empty:
+            return b"Timeout"
+
+    def last_words(self, line):
+        """Its exit status (None if it had to be ended), and what it still had to say after ``line``."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.05 if line else 1.0)
+        status = self._process.returncode
+        _kill(self._process)
+        rest = queue.Queue()
+        self._start(lambda: rest.put(self._process.stdout.read(LONGEST)))
+        with contextlib.suppress(queue.Empty):
+            line += rest.get(timeout=LATE)
+        return status, line.decode("utf-8", "replace")
+
+    def end(self):
+        """Kill the process, wait for it, and close its pipes."""
+        if self._ended:
+            return
+        self._ended = True
+        self._last_resort()
+        for thread in self._threads:
+            thread.join(LATE)
+        if not any(thread.is_alive() for thread in self._threads):  # else something that escaped holds a pipe
+            for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+def _kill(process):
+    """End a process and its group."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()

@@ -22,23 +22,18 @@ NUMBERS = "biufc"  # kinds of dtype that may travel: bool, integers, real and co
 
 
 class Other:
-    """Stands for a result that is no data: a generator, a function, an array of objects."""
-
-    def __init__(self, kind):
-        self.kind = kind
-
-    def __repr__(self):
-        return f"<{self.kind}>"
+    """Stands for a value that is no data, a generator, a function, ...; its class has the name of the value's class."""
 
 
 def refuse(value):
     """What is no data may not be sent: raises a TypeError."""
-    raise TypeError(f"{_kind(value)} cannot be handed to another process: only arrays, numbers and networks can")
+    kind = type(value).__name__
+    raise TypeError(f"only arrays, numbers, strings and networks can go to another process, not a {kind}")
 
 
 def stand_in(value):
     """What is no data is sent as an :class:`Other`, for the receiver to judge."""
-    return {"other": _kind(value)}
+    return {"other": type(value).__name__}
 
 
 def dump(value, other=refuse) -> bytes:
@@ -76,10 +71,11 @@ def pack(value, other):
         return {"complex": [value.real, value.imag]}
     if isinstance(value, list):
         return [pack(v, other) for v in value]
+    if hasattr(value, "_fields") or hasattr(value, "grads"):  # a named tuple, or some other Gradient
+        names = getattr(value, "_fields", ("grads",))
+        return {"named": [type(value).__name__, list(names), [pack(getattr(value, n), other) for n in names]]}
     if isinstance(value, tuple):
-        values = [pack(v, other) for v in value]
-        names = getattr(value, "_fields", None)
-        return {"named": [type(value).__name__, list(names), values]} if names else {"tuple": values}
+        return {"tuple": [pack(v, other) for v in value]}
     if isinstance(value, dict):
         return {"dict": [[pack(k, other), pack(v, other)] for k, v in value.items()]}
     kind = type(value)
@@ -90,31 +86,20 @@ def pack(value, other):
     if kind in (BLOCKS | CELLS).values():
         return {"block": [kind.__name__, value.config()]}
     array = _as_array(value)
-    return other(value) if array is None else {"array": _pack_array(array)}
+    return {"array": _pack_array(array)} if array.dtype.kind in NUMBERS else other(value)
 
 
 def _as_array(value):
-    """A NumPy array of numbers of another library's array, or None."""
-    if not hasattr(value, "__array__"):
-        return None
-    try:
-        if hasattr(value, "detach"):  # torch: from its graph, and from its device
-            value = value.detach().cpu()
-        array = to_numpy(value)
-    except (RuntimeError, TypeError, ValueError):
-        return None
-    return array if array.dtype.kind in NUMBERS else None
+    """A NumPy array of another library's array; of objects, if it is none."""
+    if hasattr(value, "detach"):  # torch: from its graph, and from its device
+        value = value.detach().cpu()
+    value = getattr(value, "_value", value)  # a box of autograd
+    return to_numpy(value) if hasattr(value, "ndim") else np.asarray(value)
 
 
 def _pack_array(array):
     data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
     return [array.dtype.str, list(array.shape), data]
-
-
-def _kind(value):
-    """Name of a type, and of the dtype if it has one."""
-    kind, dtype = type(value).__name__, getattr(value, "dtype", None)
-    return kind if dtype is None else f"{kind} of {dtype}"
 
 
 def unpack(value):
@@ -130,7 +115,11 @@ def unpack(value):
 def _unpack_array(data):
     dtype, shape, text = data
     dtype, data = np.dtype(dtype), base64.b64decode(text, validate=True)
-    if dtype.kind not in NUMBERS or min(shape, default=0) < 0 or len(data) != dtype.itemsize * math.prod(shape):
+    if (
+        dtype.kind not in NUMBERS
+        or min(shape, default=0) < 0
+        or len(data) != dtype.itemsize * math.prod(shape)
+    ):
         raise ValueError(f"no array of numbers: {dtype}, {shape}, {len(data)} bytes")
     return np.frombuffer(bytearray(data), dtype).reshape(shape)  # of a bytearray it can be written to
 
@@ -155,5 +144,5 @@ UNPACK = {
     "dag": _unpack_dag,
     "block": lambda data: build(*data),
     "array": _unpack_array,
-    "other": Other,
+    "other": lambda name: type(name, (Other,), {})(),
 }

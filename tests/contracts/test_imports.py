@@ -50,6 +50,9 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "in_variants": 13.1,  # it shares the problems of in_space
     "exercises": 13.2,
     "explanation": 13.3,
+    "wire": 10,
+    "child": 11,
+    "sandbox": 13.4,
     **dict.fromkeys(["mistakes", "plotting"], 9),
     "filtering": 10,
     "check": 13.5,
