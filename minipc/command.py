@@ -22,8 +22,7 @@ import warnings
 
 from .arguments import check_count, generator
 from .backend import on_device
-from .check import exercises, explain
-from .check.sandbox import Remote, StudentCrash, StudentError, StudentMemory, StudentTimeout
+from .check import exercises, explain, sandbox
 from .checkpoint import load_checkpoint, versions
 from .data import Points, Sequences
 from .files import check_place, json_line, replacing, write_json
@@ -491,7 +490,12 @@ MEANING = {
     "memory": "the limit of memory was reached",
     "crash": "the code ended its process",
 }
-STOPPED = {StudentError: "error", StudentTimeout: "time", StudentMemory: "memory", StudentCrash: "crash"}
+STOPPED = {
+    sandbox.StudentError: "error",
+    sandbox.StudentTimeout: "time",
+    sandbox.StudentMemory: "memory",
+    sandbox.StudentCrash: "crash",
+}
 
 
 def add_check_arguments(parser):
@@ -566,7 +570,7 @@ def _checked(args):
             f"{file} is a notebook: write the function to a .py file, or use check.explain in it"
         )
     check_count("--seed", args.seed, least=0)
-    remote = Remote(file, function, time=args.time, total=args.time, memory=args.memory)
+    remote = sandbox.Remote(file, function, time=args.time, total=args.time, memory=args.memory)
     failure = explanation = None
     try:
         with remote:
@@ -578,10 +582,10 @@ def _checked(args):
         message = f"{file} cannot be used" if status == "error" else str(failure)
         found, shown = {"verdict": status, "names": [], "message": message}, f"({args.against}) {message}"
     else:
-        raised = explanation.verdict in ("raises", "not done")
+        raised = remote.failures if explanation.verdict in ("raises", "not done") else []
         status = "correct" if explanation.correct else "error" if raised else "wrong"
         found, shown = explanation.to_dict(), str(explanation)
-        failure = remote.failures[0] if raised and remote.failures else None
+        failure = raised[0] if raised else None
     result = {
         "file": file,
         "function": function,

@@ -29,7 +29,7 @@ except ImportError:  # Windows
     resource = None
 
 SPARE = 64  # megabytes beyond the limit, in which to say that it was reached
-GRACE = 5.0  # seconds after its limit at which a call ends by itself, should the parent be no more
+GRACE = 2.0  # seconds after its limit at which a call ends by itself, should the parent be no more
 LONGEST = 4000  # characters of a traceback
 PROCESSES = {
     *(
@@ -85,7 +85,10 @@ def set_limits(memory, total) -> bool:
     except OSError:  # not Linux: such limits are accepted elsewhere, too, and then forgotten
         return False
     for which, field in ((resource.RLIMIT_DATA, "VmData"), (resource.RLIMIT_AS, "VmSize")):
-        now = int(re.search(rf"{field}:\s*(\d+) kB", used)[1]) // 1024
+        now = re.search(rf"{field}:\s*(\d+) kB", used)
+        if now is None:
+            continue
+        now = int(now[1]) // 1024
         lower(which, now + memory << 20, now + memory + SPARE << 20)
         try:
             mmap.mmap(-1, memory + SPARE << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
@@ -165,9 +168,7 @@ def call(function, args, options):
 def outcome(work) -> bytes:
     """What ``work`` returns, or why it does not, as a line for the parent."""
     try:
-        line = wire.dump(("value", work()), wire.stand_in)
-        sys.stdout.flush()
-        return line
+        return wire.dump(("value", work()), wire.stand_in)
     except MemoryError as error:
         if resource is not None:  # room to say so
             for which in (resource.RLIMIT_DATA, resource.RLIMIT_AS):

@@ -28,7 +28,7 @@ import numpy as np
 
 from ..arguments import check_count, check_positive_number
 from . import wire
-from .child import is_own, shortened
+from .child import is_own
 from .explanation import StoppedError
 
 START = 60.0  # seconds for Python and minipc to start in the child
@@ -46,7 +46,7 @@ SETTING = {  # one thread: address space and processor time are those of the stu
 }
 
 
-class StudentFailure(Exception):
+class StudentFailure(Exception):  # noqa: N818
     """There is no answer of the student's function, and the text says why.
 
     Attributes
@@ -67,15 +67,15 @@ class StudentError(StudentFailure):
     """
 
 
-class StudentTimeout(StudentFailure, StoppedError):
+class StudentTimeout(StudentFailure, StoppedError):  # noqa: N818
     """The limit of time was reached."""
 
 
-class StudentMemory(StudentFailure, StoppedError):
+class StudentMemory(StudentFailure, StoppedError):  # noqa: N818
     """The limit of memory was reached."""
 
 
-class StudentCrash(StudentFailure, StoppedError):
+class StudentCrash(StudentFailure, StoppedError):  # noqa: N818
     """The process ended, or its reply cannot be read."""
 
 
@@ -237,8 +237,10 @@ class Remote:
         own = [found for found in FRAME.findall(trace) if is_own(found[0])]
         place = self._place((own[0][0], int(own[0][1]), own[0][2], None)) if own else None
         if line.startswith(b"Timeout"):
-            rest = "" if limit == self.time else f", all that is left of {self.total:g} s"
-            return StudentTimeout(f"{late} within {limit:.3g} s{rest}{_at(place)}", place)
+            text = f"{late} within {limit:g} s"
+            if limit != self.time:
+                text = f"{late}: {self.total:g} s for loading and all calls are used up"
+            return StudentTimeout(f"{text}{_at(place)}", place)
         if status == -getattr(signal, "SIGXCPU", 0):
             text = f"{late}: more than {self.total:g} s of processor time"
             return StudentTimeout(f"{text}{_at(place)}", place)
