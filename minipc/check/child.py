@@ -81,7 +81,7 @@ def set_limits(memory, total) -> bool:
     seconds = math.ceil(time.process_time() + total) + 1
     lower(resource.RLIMIT_CPU, seconds, seconds + 1)
     try:
-        used = pathlib.Path("/proc/self/status").read_text()
+        used = (pathlib.Path("/proc") / "self" / "status").read_text()
     except OSError:  # not Linux: such limits are accepted elsewhere, too, and then forgotten
         return False
     for which, field in ((resource.RLIMIT_DATA, "VmData"), (resource.RLIMIT_AS, "VmSize")):

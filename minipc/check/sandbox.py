@@ -147,7 +147,7 @@ class Remote:
             self.memory_enforced = self._ask(setting, START, "Python was not started")
             self.elapsed = 0.0
             limit = self._limit()
-            self.__signature__ = _signature(self._ask(limit, limit, f"{self.file} was not loaded"))
+            self.__signature__ = self._ask(limit, limit, f"{self.file} was not loaded", _signature)
         except BaseException:
             self.close()
             raise
@@ -163,11 +163,15 @@ class Remote:
             raise self.failures[-1]
         limit = self._limit()
         self.calls += 1
-        result, edited = self._ask((limit, args, kwargs), limit, f"{self.function} did not return")
         given = dict(enumerate(args)) | kwargs
-        for key, value in edited.items():
-            restored(given[key], value)
-        return result
+
+        def read(reply):
+            result, edited = reply
+            for key, value in edited.items():
+                restored(given[key], value)
+            return result
+
+        return self._ask((limit, args, kwargs), limit, f"{self.function} did not return", read)
 
     def __repr__(self):
         return f"Remote({self.file!r}, {self.function!r})"
@@ -186,8 +190,8 @@ class Remote:
         """Seconds for the next call; never none at all, so that the call says that it has no time."""
         return max(min(self.time, self.total - self.elapsed), 0.01)
 
-    def _ask(self, request, limit, late):
-        """The reply to a request, or a StudentFailure; ``late`` says what has not happened if there is none."""
+    def _ask(self, request, limit, late, read=lambda reply: reply):
+        """What ``read`` makes of the reply to a request, or a StudentFailure; ``late`` says what has not happened."""
         request, began = wire.dump(request), clock.monotonic()
         try:
             line = self._child.ask(request, limit + LATE)
@@ -199,7 +203,7 @@ class Remote:
         try:
             kind, *report = wire.load(line) if line.startswith(b"{") else ("stopped", line)
             if kind == "value":
-                return report[0]
+                return read(*report)
             failures = {
                 "error": self._error,
                 "memory": self._memory,
@@ -207,8 +211,8 @@ class Remote:
                 "stopped": self._stopped,
             }
             failure = failures[kind](late, limit, *report)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:  # not what child.py writes
-            failure = StudentCrash(f"{late}: its process sent what cannot be read ({error})")
+        except (AttributeError, LookupError, TypeError, ValueError):  # not what child.py writes
+            failure = StudentCrash(f"{late}: its process sent what cannot be read")
         self.failures.append(failure)
         if isinstance(failure, StoppedError):
             self.close()
@@ -278,9 +282,8 @@ def _end(status):
         return "has cut the connection"
     if status >= 0:
         return f"has ended with status {status}, by os._exit or the like"
-    name = signal.Signals(-status).name
-    hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
-    return f"was ended by {name} ({signal.strsignal(-status)}){hint}"
+    hint = ", as the system does when memory runs out" if status == -9 else ""
+    return f"was ended by signal {-status} ({signal.strsignal(-status)}){hint}"
 
 
 def _signature(parameters):
@@ -384,9 +387,9 @@ class _Child:
     def last_words(self, line):
         """Its exit status (None if it had to be ended), and what it still had to say after ``line``."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(0.05 if line else 1.0)
+            self._process.wait(0.05 if line.startswith(b"Timeout") else 1.0)
         status = self._process.returncode
-        _kill(self._process)
+        self._last_resort()
         rest = queue.Queue()
         self._start(lambda: rest.put(self._process.stdout.read(LONGEST)))
         with contextlib.suppress(queue.Empty):
