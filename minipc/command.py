@@ -623,6 +623,6 @@ def _as_text(shown, result):
         lines += ["printed by the code:", *(f"  {line}" for line in result["printed"].splitlines())]
     limits, calls = result["limits"], result["calls"]
     memory = f"at most {limits['memory']} MB" if limits["memory_enforced"] else "memory is not limited here"
-    cost = f"{calls} call{'s' * (calls != 1)}, {result['elapsed']:.2f} s of {limits['time']:g} s, {memory}"
+    cost = f"{result['file']}:{result['function']}, {calls} call{'s' * (calls != 1)}, {result['elapsed']:.2f} s of {limits['time']:g} s, {memory}"
     lines.append(f"exit status {result['exit_status']}, {MEANING[result['status']]}; {cost}")
     return "\n".join(lines)

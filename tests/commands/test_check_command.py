@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import uuid
+import warnings
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def test_a_right_function_passes(capsys):
     status, found, printed = checked(capsys, RIGHT, "--time", "7", "--memory", "300", "--seed", "3")
     assert status == 0
     assert printed.startswith(
-        "(sPC.4) correct: the same to 1e-10 on 3 problems\nexit status 0, correct; 3 calls"
+        "(sPC.4) correct: the same to 1e-10 on 3 problems\nexit status 0, correct; exercise.py:f, 3 calls, "
     )
     assert found["verdict"] == found["status"] == "correct"
     assert (found["equation"], found["file"], found["function"]) == ("sPC.4", "exercise.py", "f")
@@ -98,7 +99,7 @@ SPELLED_OUT = '''
 import numpy as np
 
 def f(params, s, y, precision):
-    """Eq. (sPC.4) with loops, in another order of arguments, as nested lists."""
+    """Eq. (sPC.4) with loops, in another order of arguments."""
     L = len(params)
     phi = [np.tanh] * (L - 1) + [lambda a: a]
     slope = [lambda a: 1 - np.tanh(a) ** 2] * (L - 1) + [np.ones_like]
@@ -110,13 +111,13 @@ def f(params, s, y, precision):
         xi.append(eps @ Pi if Pi.ndim == 2 else eps * Pi)
     gradient = [None]
     for l in range(1, L):
-        gradient.append((xi[l - 1] - (xi[l] * slope[l](a[l])) @ params[l]["W"]).tolist())
+        gradient.append((xi[l - 1] - (xi[l] * slope[l](a[l])) @ params[l]["W"]))
     return gradient
 '''
 
 
 def test_a_function_that_is_written_otherwise_passes(capsys):
-    """Arguments by their names, nested lists for arrays."""
+    """Loops, and arguments by their names."""
     assert checked(capsys, SPELLED_OUT)[0] == 0
 
 
@@ -199,7 +200,9 @@ def test_every_exercise_can_be_checked(against):
         arrived = wire.load(wire.dump(given))
         for name, value in given.items():
             assert describe(arrived[name]) == describe(value)
-        answers = [exercise.answer(pc, *values.values()) for values in (given, arrived)]
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore", pc.InferenceWarning)  # not what is asked here
+            answers = [exercise.answer(pc, *values.values()) for values in (given, arrived)]
         answers[1] = wire.load(wire.dump(answers[1], wire.stand_in))
         first, second = (check.explanation.arrays(answer) for answer in answers)
         assert first.keys() == second.keys()
@@ -471,7 +474,9 @@ def test_code_that_fails(what, capsys):
     """An exit status of its own, the reason in words, the student's line, no frame of the engine, and soon."""
     source, expected, said, line, code = FAILURES[what]
     began = time.monotonic()
-    status, found, printed = checked(capsys, source, "--time", "0.6", "--memory", "200")
+    status, found, printed = checked(
+        capsys, source, "--time", "0.6" if expected == 4 else "9", "--memory", "200"
+    )
     assert time.monotonic() - began < 10
     assert status == expected
     assert said in printed
@@ -479,7 +484,7 @@ def test_code_that_fails(what, capsys):
     assert not re.search(
         r"minipc/|child\.py|site-packages|<string>|frozen", printed.replace("minipc/check", "")
     )
-    assert "exercise.py" in printed
+    assert "exercise.py" in printed.splitlines()[-1]
     if line is not None:
         assert found["error"]["line"] == line
         assert code in found["error"]["code"]
