@@ -481,7 +481,7 @@ def _option(text):
 
 # ---------------------------------------------------------------------- check
 
-EXIT = {"correct": 0, "wrong": 1, "error": 3, "time": 4, "memory": 5, "crash": 6}  # 2 is wrong usage
+EXIT = {"correct": 0, "wrong": 1, "error": 3, "time": 4, "memory": 5, "crash": 6}  # 2: no verdict
 MEANING = {
     "correct": "correct",
     "wrong": "wrong",
@@ -501,7 +501,7 @@ STOPPED = {
 def add_check_arguments(parser):
     """The options of ``check``."""
     parser.epilog = (
-        "Exit status: 0 correct; 1 wrong; 2 wrong usage, nothing was run; 3 the code raised an exception; 4 limit of time; "
+        "Exit status: 0 correct; 1 wrong; 2 no verdict: wrong usage, and nothing was run; 3 the code raised an exception; 4 limit of time; "
         "5 limit of memory; 6 its process ended. Only 0 is a pass. The limits are for careless code, they are no wall "
         "against hostile code: see minipc.check.sandbox."
     )
@@ -577,6 +577,8 @@ def _checked(args):
             explanation = explain(remote, args.against, seed=args.seed)
     except tuple(STOPPED) as error:
         failure = error
+    except Exception as error:  # neither the student's mistake nor a verdict
+        raise ValueError(f"no verdict, minipc itself fails here: {error!r}") from error
     if explanation is None:
         status = next(name for kind, name in STOPPED.items() if isinstance(failure, kind))
         message = f"{file} cannot be used" if status == "error" else str(failure)

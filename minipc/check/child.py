@@ -31,19 +31,10 @@ except ImportError:  # Windows
 SPARE = 64  # megabytes beyond the limit, in which to say that it was reached
 GRACE = 2.0  # seconds after its limit at which a call ends by itself, should the parent be no more
 LONGEST = 4000  # characters of a traceback
-PROCESSES = {
-    *(
-        "os.exec",
-        "os.fork",
-        "os.forkpty",
-        "os.kill",
-        "os.killpg",
-        "os.posix_spawn",
-        "os.spawn",
-        "os.startfile",
-    ),
-    *("os.system", "pty.spawn", "subprocess.Popen"),
-}
+PROCESSES = set(
+    "os.exec os.fork os.forkpty os.kill os.killpg os.posix_spawn os.spawn os.startfile os.system pty.spawn "
+    "subprocess.Popen".split()
+)
 PACKAGE, LIBRARY = pathlib.Path(__file__).resolve().parents[1], pathlib.Path(os.__file__).resolve().parent
 
 

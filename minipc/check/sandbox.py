@@ -26,15 +26,16 @@ import weakref
 
 import numpy as np
 
-from ..arguments import check_count, check_positive_number
+from ..arguments import check_count, check_number_between
 from . import wire
 from .child import is_own
 from .explanation import StoppedError
 
+LIMIT = 10**7  # seconds or megabytes; the system's own counters end somewhere
 START = 60.0  # seconds for Python and minipc to start in the child
 LATE = 0.5  # seconds in which the child says that a limit is reached, before it is taken for dead
 HEAD, TAIL = 1500, 500  # characters that are shown of what is printed
-LONGEST = 1 << 28  # bytes of a reply
+LONGEST = 1 << 24  # bytes of a reply, to which a million numbers come
 ROOT = str(pathlib.Path(__file__).resolve().parents[2])
 CHILD = (
     f"import sys; sys.path.insert(0, {ROOT!r}); sys.dont_write_bytecode = True; "
@@ -127,9 +128,10 @@ class Remote:
     """
 
     def __init__(self, file, function, *, time=10.0, total=60.0, memory=1024):
-        check_positive_number("time", time)
-        check_positive_number("total", total)
+        check_number_between("time", time, 0.01, LIMIT)
+        check_number_between("total", total, 0.01, LIMIT)
         check_count("memory", memory, least=1)
+        check_number_between("memory", memory, 1, LIMIT)
         if not isinstance(function, str) or not function.isidentifier():
             raise ValueError(f"function must be the name of a function, got {function!r}")
         if not pathlib.Path(file).is_file():
@@ -201,12 +203,16 @@ class Remote:
         finally:
             self.elapsed += clock.monotonic() - began
         try:
-            kind, *report = wire.load(line) if line.startswith(b"{") else ("stopped", line)
+            if len(line) == LONGEST:
+                kind, report = "large", ()
+            else:
+                kind, *report = wire.load(line) if line.startswith(b"{") else ("stopped", line)
             if kind == "value":
                 return read(*report)
             failures = {
                 "error": self._error,
                 "memory": self._memory,
+                "large": self._large,
                 "exit": self._exit,
                 "stopped": self._stopped,
             }
@@ -230,6 +236,9 @@ class Remote:
     def _memory(self, late, limit, kinds, message, text, place):
         place = self._place(place)
         return StudentMemory(f"{late}: it needs more than {self.memory} MB of memory{_at(place)}", place)
+
+    def _large(self, late, limit):
+        return StudentMemory(f"{late} what can be handed over: it is larger than {LONGEST >> 20} MB")
 
     def _exit(self, late, limit, kinds, message, text, place):
         place = self._place(place)
