@@ -341,12 +341,13 @@ class _Printed:
         self.first, self.last, self.count = b"", b"", 0
 
     def read(self, stream):
-        """Until the process ends."""
-        while piece := stream.read1(1 << 16):
-            self.count += len(piece)
-            room = HEAD - len(self.first)
-            self.first += piece[:room]
-            self.last = (self.last + piece[max(room, 0) :])[-TAIL:]
+        """All of it, until nothing can write to it any more."""
+        with stream:
+            while piece := stream.read1(1 << 16):
+                self.count += len(piece)
+                room = HEAD - len(self.first)
+                self.first += piece[:room]
+                self.last = (self.last + piece[room:])[-TAIL:]
 
     def text(self):
         """All of it, or both ends."""
@@ -367,13 +368,8 @@ class _Child:
         )
         self._last_resort = weakref.finalize(self, _kill, self._process)
         self.printed, self._ended = _Printed(), False
-        self._threads = []
-        self._start(self.printed.read, self._process.stderr)
-
-    def _start(self, work, *args):
-        thread = threading.Thread(target=work, args=args, daemon=True)
-        thread.start()
-        self._threads = [t for t in (*self._threads, thread) if t.is_alive()]
+        self._reader = _thread(self.printed.read, self._process.stderr)
+        self._talker = None
 
     def ask(self, line, seconds) -> bytes:
         """The line that answers; ``b"Timeout"`` if none comes, ``b""`` if the process has ended."""
@@ -387,7 +383,7 @@ class _Child:
                 to.flush()
             answers.put(back.readline(LONGEST))
 
-        self._start(talk, self._process.stdin, self._process.stdout)
+        self._talker = _thread(talk, self._process.stdin, self._process.stdout)
         try:
             return answers.get(timeout=seconds)
         except queue.Empty:
@@ -400,7 +396,8 @@ class _Child:
         status = self._process.returncode
         self._last_resort()
         rest = queue.Queue()
-        self._start(lambda: rest.put(self._process.stdout.read(LONGEST)))
+        self._talker.join(LATE)
+        self._talker = _thread(lambda stream: rest.put(stream.read(LONGEST)), self._process.stdout)
         with contextlib.suppress(queue.Empty):
             line += rest.get(timeout=LATE)
         return status, line.decode("utf-8", "replace")
@@ -411,12 +408,18 @@ class _Child:
             return
         self._ended = True
         self._last_resort()
-        for thread in self._threads:
+        for thread in filter(None, (self._reader, self._talker)):
             thread.join(LATE)
-        if not any(thread.is_alive() for thread in self._threads):  # else something that escaped holds a pipe
-            for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+        if self._talker is None or not self._talker.is_alive():  # else a process that got away holds the pipe
+            for stream in (self._process.stdin, self._process.stdout):
                 with contextlib.suppress(OSError):
                     stream.close()
+
+
+def _thread(work, *streams):
+    thread = threading.Thread(target=work, args=streams, daemon=True)
+    thread.start()
+    return thread
 
 
 def _kill(process):

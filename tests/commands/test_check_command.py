@@ -508,6 +508,26 @@ def test_code_that_fails(what, capsys):
         assert found["error"]["line"] is None
 
 
+FORK = "import ctypes, os, time\ndef f(*a):\n    if ctypes.CDLL(None).fork():\n        return 0\n"
+
+
+@LINUX
+def test_what_it_has_started_is_ended_with_it(capsys):
+    """A process that C has started is in the group, and none is left, as the fixture sees."""
+    assert checked(capsys, FORK + "    time.sleep(60)\n    os._exit(0)")[0] == 1
+
+
+@LINUX
+def test_what_gets_away_does_not_hold_the_command_up(mark, capsys):
+    """A process that has left the group keeps the pipes open; the command waits for it a second or two at most."""
+    began = time.monotonic()
+    source = FORK + "    os.setsid()\n    time.sleep(9)\n    os._exit(0)"
+    assert checked(capsys, source)[0] == 1
+    assert left(mark) != [], "it has not got away: the test shows nothing"
+    assert time.monotonic() - began < 8
+    wait(lambda: not left(mark))
+
+
 def test_an_exception_of_an_exception(capsys):
     """Both are shown, each with the student's line."""
     source = "def f(*a):\n    try:\n        a[99]\n    except IndexError as e:\n        raise ValueError('no layer') from e"
@@ -935,6 +955,22 @@ def test_without_a_with():
     assert process.poll() is not None
     for s in stream:
         s.close()
+
+
+@LINUX
+def test_an_interrupted_call_ends_the_process():
+    """The answer that would come later belongs to no other call."""
+    f = remote("import time\ndef f(x):\n    time.sleep(x)\n    return x")
+    assert f(0) == 0
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(KeyboardInterrupt):
+            f(5)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    with pytest.raises(ValueError, match="has been closed"):
+        f(0)
 
 
 def test_two_at_once():
