@@ -958,6 +958,19 @@ def test_without_a_with():
 
 
 @LINUX
+def test_a_call_that_is_stopped_leaves_nothing_open(mark):
+    """Without a ``with``, too: no process, no pipe."""
+    f = remote("def f():\n    while True:\n        pass", time=0.3)
+    with pytest.raises(sandbox.StudentTimeout):
+        f()
+    assert left(mark) == []
+    process = f._child._process
+    assert process.stdin.closed
+    assert process.stdout.closed
+    assert process.stderr.closed
+
+
+@LINUX
 def test_an_interrupted_call_ends_the_process():
     """The answer that would come later belongs to no other call."""
     f = remote("import time\ndef f(x):\n    time.sleep(x)\n    return x")
