@@ -501,9 +501,9 @@ STOPPED = {
 def add_check_arguments(parser):
     """The options of ``check``."""
     parser.epilog = (
-        "Exit status: 0 correct; 1 wrong; 2 no verdict: wrong usage, and nothing was run; 3 the code raised an exception; 4 limit of time; "
-        "5 limit of memory; 6 its process ended. Only 0 is a pass. The limits are for careless code, they are no wall "
-        "against hostile code: see minipc.check.sandbox."
+        "Exit status: 0 correct; 1 wrong; 2 no verdict (wrong usage, or minipc itself failed); 3 the code raised an "
+        "exception; 4 limit of time; 5 limit of memory; 6 its process ended. Only 0 is a pass. The limits are for "
+        "careless code, they are no wall against hostile code: see minipc.check.sandbox."
     )
     add = parser.add_argument
     add("target", nargs="?", metavar="FILE.py:FUNCTION", help="what to check")
@@ -571,23 +571,13 @@ def _checked(args):
         )
     check_count("--seed", args.seed, least=0)
     remote = sandbox.Remote(file, function, time=args.time, total=args.time, memory=args.memory)
-    failure = explanation = None
-    try:
-        with remote:
-            explanation = explain(remote, args.against, seed=args.seed)
-    except tuple(STOPPED) as error:
-        failure = error
-    except Exception as error:  # neither the student's mistake nor a verdict
-        raise ValueError(f"no verdict, minipc itself fails here: {error!r}") from error
+    explanation, failure = _tried(remote, args)
+    status, failure = _status(explanation, failure, remote)
     if explanation is None:
-        status = next(name for kind, name in STOPPED.items() if isinstance(failure, kind))
         message = f"{file} cannot be used" if status == "error" else str(failure)
         found, shown = {"verdict": status, "names": [], "message": message}, f"({args.against}) {message}"
     else:
-        raised = remote.failures if explanation.verdict in ("raises", "not done") else []
-        status = "correct" if explanation.correct else "error" if raised else "wrong"
         found, shown = explanation.to_dict(), str(explanation)
-        failure = raised[0] if raised else None
     result = {
         "file": file,
         "function": function,
@@ -608,6 +598,28 @@ def _checked(args):
     return {**result, "text": _as_text(shown, result)}
 
 
+def _tried(remote, args):
+    """An explanation and None; or None and the failure because of which there is none."""
+    try:
+        with remote:
+            return explain(remote, args.against, seed=args.seed), None
+    except tuple(STOPPED) as failure:
+        return None, failure
+    except Exception as error:  # neither the student's mistake nor a verdict
+        raise ValueError(f"no verdict, minipc itself fails here: {error!r}") from error
+
+
+def _status(explanation, failure, remote):
+    """A word of ``EXIT``, and the failure of the student's code behind it, if there is one."""
+    if explanation is None:
+        return next(name for kind, name in STOPPED.items() if isinstance(failure, kind)), failure
+    if explanation.correct:
+        return "correct", None
+    if explanation.verdict in ("raises", "not done") and remote.failures:
+        return "error", remote.failures[0]
+    return "wrong", None
+
+
 def _as_dict(failure):
     """A failure of the student's code, and the line at which it happened."""
     if failure is None:
@@ -625,6 +637,7 @@ def _as_text(shown, result):
         lines += ["printed by the code:", *(f"  {line}" for line in result["printed"].splitlines())]
     limits, calls = result["limits"], result["calls"]
     memory = f"at most {limits['memory']} MB" if limits["memory_enforced"] else "memory is not limited here"
-    cost = f"{result['file']}:{result['function']}, {calls} call{'s' * (calls != 1)}, {result['elapsed']:.2f} s of {limits['time']:g} s, {memory}"
-    lines.append(f"exit status {result['exit_status']}, {MEANING[result['status']]}; {cost}")
+    cost = f"{calls} call{'s' * (calls != 1)}, {result['elapsed']:.2f} s of {limits['time']:g} s, {memory}"
+    end = f"exit status {result['exit_status']}, {MEANING[result['status']]}"
+    lines.append(f"{end}; {result['file']}:{result['function']}, {cost}")
     return "\n".join(lines)
