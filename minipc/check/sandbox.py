@@ -117,12 +117,12 @@ class Remote:
     >>> with Remote(file, "double") as double:
     ...     double(np.arange(3.0))
     array([0., 2., 4.])
-    >>> with Remote(file, "stuck", time=0.2) as stuck:
+    >>> with Remote(file, "stuck", time=0.5) as stuck:
     ...     try:
     ...         stuck(np.arange(3.0))
     ...     except StudentTimeout as error:
     ...         print(str(error).replace(str(file), file.name))
-    stuck did not return within 0.2 s
+    stuck did not return within 0.5 s
     exercise 1.py, line 5, in stuck: while True: pass
     >>> folder.cleanup()
     """

@@ -295,14 +295,14 @@ FAILURES = {  # source of the file, exit status, what is said, and the student's
     "endless loop": (
         "def f(*a):\n    n = 0\n    while True:\n        n += 1",
         4,
-        "0.6 s for loading and all",
+        "0.9 s for loading and all",
         None,
         "",
     ),
     "sleeps": (
         "import time\ndef f(*a):\n    time.sleep(100)",
         4,
-        "0.6 s for loading and all",
+        "0.9 s for loading and all",
         3,
         "time.sleep(100)",
     ),
@@ -316,7 +316,7 @@ FAILURES = {  # source of the file, exit status, what is said, and the student's
     "endless when loaded": (
         "while True:\n    pass\n",
         4,
-        "exercise.py was not loaded within 0.6 s",
+        "exercise.py was not loaded within 0.9 s",
         None,
         "",
     ),
@@ -490,7 +490,7 @@ def test_code_that_fails(what, capsys):
     source, expected, said, line, code = FAILURES[what]
     began = time.monotonic()
     status, found, printed = checked(
-        capsys, source, "--time", "0.6" if expected == 4 else "9", "--memory", "200"
+        capsys, source, "--time", "0.9" if expected == 4 else "9", "--memory", "200"
     )
     assert time.monotonic() - began < 20
     assert status == expected
@@ -522,10 +522,11 @@ def test_what_it_has_started_is_ended_with_it(capsys):
 def test_what_gets_away_does_not_hold_the_command_up(mark, capsys):
     """A process that has left the group keeps the pipes open; the command waits for it a second or two at most."""
     began = time.monotonic()
-    source = FORK + "    os.setsid()\n    time.sleep(9)\n    os._exit(0)"
+    source = FORK + "    os.setsid()\n    time.sleep(60)\n    os._exit(0)"
     assert checked(capsys, source)[0] == 1
-    assert left(mark) != [], "it has not got away: the test shows nothing"
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30
+    (escaped,) = left(mark)
+    os.kill(escaped, signal.SIGKILL)
     wait(lambda: not left(mark))
 
 
@@ -641,7 +642,7 @@ def test_from_another_folder(tmp_path, capsys):
 
 
 def test_the_command_takes_less_than_two_seconds():
-    """Of processor time, both processes together; the best of three."""
+    """Of processor time, both processes together; the best of up to three."""
     resource = pytest.importorskip("resource")
     pathlib.Path("exercise.py").write_text(RIGHT)
     taken = []
@@ -650,14 +651,18 @@ def test_the_command_takes_less_than_two_seconds():
         assert shell(["-m", "minipc", "check", "exercise.py:f", "--against", "sPC.4"]).returncode == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        if taken[-1] < 2:
+            break
     assert min(taken) < 2
 
 
-def started(mark, source):
-    """The command on its way, once the student's code is running; and the number of its process."""
-    pathlib.Path("exercise.py").write_text(source)
+def started(seconds):
+    """The command on its way, once the student's code is running."""
+    pathlib.Path("exercise.py").write_text(
+        "def f(*a):\n    open('running', 'w').close()\n    while True:\n        pass"
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    words = ["-m", "minipc", "check", "exercise.py:f", "--against", "sPC.4", "--time", "1.5"]
+    words = ["-m", "minipc", "check", "exercise.py:f", "--against", "sPC.4", "--time", seconds]
     process = subprocess.Popen(
         [sys.executable, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -673,16 +678,13 @@ def wait(condition, seconds=20.0):
         time.sleep(0.02)
 
 
-RUNNING = "def f(*a):\n    open('running', 'w').close()\n    while True:\n        pass"
-
-
 @LINUX
 def test_ctrl_c_ends_both(mark):
     """Exit status 130, one line, nothing left."""
-    process = started(mark, RUNNING)
+    process = started("60")
     assert len(left(mark)) == 2
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=1.0)
+    out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert (out, err) == ("", "\ninterrupted\n")
     assert left(mark) == []
@@ -691,11 +693,11 @@ def test_ctrl_c_ends_both(mark):
 @LINUX
 def test_a_parent_that_is_killed_leaves_no_endless_loop(mark):
     """The child ends by itself, two seconds after its limit at the latest."""
-    process = started(mark, RUNNING)
+    process = started("2")
     process.kill()
     process.communicate()
     assert len(left(mark)) == 1
-    wait(lambda: not left(mark), 10)
+    wait(lambda: not left(mark), 20)
 
 
 # ---------------------------------------------------------------------- usage
@@ -898,11 +900,11 @@ def test_time_of_a_call_and_in_all():
         with pytest.raises(sandbox.StudentTimeout, match=r"within 0.5 s"):
             f(0)
         assert time.monotonic() - began < 0.1
-    with remote(source, time=5, total=0.7) as f:
-        assert [f(0.3), f(0.3)] == [1, 1]
-        assert 0.6 < f.elapsed < 0.7
-        with pytest.raises(sandbox.StudentTimeout, match=r"0.7 s for loading and all calls are used up"):
-            f(0.3)
+    with remote(source, time=5, total=2) as f:
+        assert [f(0.8), f(0.8)] == [1, 1]
+        assert 1.6 < f.elapsed < 2
+        with pytest.raises(sandbox.StudentTimeout, match=r"2 s for loading and all calls are used up"):
+            f(0.8)
         assert f.calls == 3
 
 
