@@ -255,6 +255,15 @@ FAILURES = {  # source of the file, exit status, what is said, and the student's
         "net.forward",
     ),
     "not done": ("def f(*a):\n    raise NotImplementedError('1.2')", 3, "not done yet: 1.2", 2, "raise Not"),
+    "raises in more than one way": (
+        "calls = []\ndef f(*a):\n    calls.append(1)\n    if len(calls) == 1:\n        raise ValueError('shapes')\n"
+        "    raise KeyError('later')",
+        3,
+        "your function raises ValueError: shapes",
+        5,
+        "raise ValueError",
+    ),
+    "a generator": ("def f(*a):\n    return (v for v in a)", 1, "got generator", None, ""),
     "too few parameters": ("def f(a, b):\n    return a", 3, "TypeError: f() takes 2 positional", None, ""),
     "recursion": ("def f(*a):\n    return f(*a)", 3, "RecursionError: maximum recursion", 2, "return f(*a)"),
     "reads": ("def f(*a):\n    return input('n? ')", 3, "input() cannot be used", 2, "input('n? ')"),
@@ -525,20 +534,33 @@ def test_what_gets_away_does_not_hold_the_command_up(mark, capsys):
     source = FORK + "    os.setsid()\n    time.sleep(60)\n    os._exit(0)"
     assert checked(capsys, source)[0] == 1
     assert time.monotonic() - began < 30
-    (escaped,) = left(mark)
-    os.kill(escaped, signal.SIGKILL)
+    escaped = left(mark)
+    assert escaped
+    for process in escaped:
+        os.kill(process, signal.SIGKILL)
     wait(lambda: not left(mark))
 
 
-def test_an_exception_of_an_exception(capsys):
-    """Both are shown, each with the student's line."""
-    source = "def f(*a):\n    try:\n        a[99]\n    except IndexError as e:\n        raise ValueError('no layer') from e"
+def test_an_exception_of_an_exception(capsys, tmp_path):
+    """Both are shown, each with the student's line, the file as it was named; nothing colours the terminal."""
+    source = "def f(*a):\n    try:\n        a[99]\n    except IndexError as e:\n        raise ValueError('no \\x1b[31m layer') from e"
     _, found, printed = checked(capsys, source)
-    assert "line 3, in f" in printed
-    assert "line 5, in f" in printed
+    assert 'File "exercise.py", line 3, in f' in printed
+    assert 'File "exercise.py", line 5, in f' in printed
     assert "direct cause" in printed
     assert found["error"]["type"] == "ValueError"
-    assert found["error"]["message"] == "no layer"
+    assert found["error"]["message"] == "no \\x1b[31m layer"
+    assert found["error"]["file"] == "exercise.py"
+    assert "\x1b" not in printed
+    assert str(tmp_path) not in printed
+
+
+def test_what_is_printed_before_a_crash_is_shown(capsys):
+    """Nothing waits in a buffer."""
+    _, found, _ = checked(
+        capsys, "import os\nprint('loaded')\ndef f(*a):\n    print('called')\n    os._exit(1)"
+    )
+    assert found["printed"] == "loaded\ncalled\n"
 
 
 def test_what_is_printed_is_shown_shortened(capsys):
@@ -891,6 +913,8 @@ def test_time_of_a_call_and_in_all():
     """Each of its own; afterwards every call gives the same failure at once."""
     source = "import time\ndef f(seconds):\n    time.sleep(seconds)\n    return 1"
     with remote(source, time=0.5, total=20) as f:
+        assert f(0.1) == 1
+        time.sleep(3)  # between calls no clock runs
         assert f(0.1) == 1
         with pytest.raises(
             sandbox.StudentTimeout, match=r"f did not return within 0.5 s\nremote.py, line 3, in f: "
