@@ -39,6 +39,8 @@ def mark(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "work")
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    for name in ("OPENBLAS_NUM_THREADS", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"):
+        monkeypatch.delenv(name, raising=False)  # what the command sees to itself
     mark = f"mark-{uuid.uuid4()}"
     monkeypatch.setenv("MINIPC_TEST_MARK", mark)
     yield mark
@@ -635,7 +637,7 @@ def test_a_module_beside_the_file_is_not_taken_for_the_real_one(mark):
 
 def shell(words, **options):
     """A new Python, which finds minipc whatever the folder is."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, *words], capture_output=True, text=True, env=environment, timeout=60, **options
     )
@@ -683,7 +685,7 @@ def started(seconds):
     pathlib.Path("exercise.py").write_text(
         "def f(*a):\n    open('running', 'w').close()\n    while True:\n        pass"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     words = ["-m", "minipc", "check", "exercise.py:f", "--against", "sPC.4", "--time", seconds]
     process = subprocess.Popen(
         [sys.executable, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -957,6 +959,12 @@ def test_processor_time_is_limited():
     with remote(source, time=8, total=8) as f, pytest.raises(sandbox.StudentTimeout, match="processor time"):
         f()
     assert f.elapsed < 6
+
+
+def test_where_the_child_looks_for_modules():
+    """Beside the file first; what lies beside minipc (its tests, say) is not in the way of anything."""
+    with remote("import sys\ndef f():\n    return sys.path[0], sys.path[-1]") as f:
+        assert f() == (str(pathlib.Path.cwd()), str(ROOT))
 
 
 def test_a_small_allocation_is_within_the_limit():
