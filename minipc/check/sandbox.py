@@ -113,17 +113,24 @@ class Remote:
     --------
     >>> folder = __import__("tempfile").TemporaryDirectory()
     >>> file = pathlib.Path(folder.name, "exercise 1.py")
-    >>> _ = file.write_text("def double(x):\n    return 2 * x\n\ndef stuck(x):\n    while True: pass")
-    >>> with Remote(file, "double") as double:
-    ...     double(np.arange(3.0))
-    array([0., 2., 4.])
+    >>> _ = file.write_text('''
+    ... import numpy as np
+    ... def dtanh(a):
+    ...     return 1 - np.tanh(a)
+    ... def stuck(a):
+    ...     while True: pass
+    ... ''')
+    >>> from minipc.check import explain
+    >>> with Remote(file, "dtanh") as dtanh:
+    ...     dtanh(np.zeros(3)), explain(dtanh, "ACT.2").names
+    (array([1., 1., 1.]), ("tanh' is written 1 - mu",))
     >>> with Remote(file, "stuck", time=0.5) as stuck:
     ...     try:
-    ...         stuck(np.arange(3.0))
+    ...         stuck(np.zeros(3))
     ...     except StudentTimeout as error:
     ...         print(str(error).replace(str(file), file.name))
     stuck did not return within 0.5 s
-    exercise 1.py, line 5, in stuck: while True: pass
+    exercise 1.py, line 6, in stuck: while True: pass
     >>> folder.cleanup()
     """
 
