@@ -2,18 +2,21 @@
 
 from . import sandbox
 from .comparison import Comparison, Row, compare, complex_step
+from .convergence import Convergence, convergence
 from .derivatives import gradient, hessian_vector, jacobian, jvp, vjp
 from .explanation import Explanation, exercises, explain
 from .verdicts import DerivativeCheck, DerivativeRow
 
 __all__ = [
     "Comparison",
+    "Convergence",
     "DerivativeCheck",
     "DerivativeRow",
     "Explanation",
     "Row",
     "compare",
     "complex_step",
+    "convergence",
     "exercises",
     "explain",
     "gradient",

@@ -15,10 +15,12 @@ from typing import NamedTuple
 import numpy as np  # host only: eigenvalues
 
 from .. import epc, spc
+from ..backend import to_numpy
 
 STEP = 1e-100  # of the complex step: its square vanishes
 ROWS = 4096  # lanes (directions times samples) in one gradient
 POLISH, INNER, ADAPTIVE, ROUNDS = 30, 200, 50, 40  # limits of the search for the equilibrium
+KINKED = ("relu", "leaky_relu")
 NEAR = 1e-4  # from here on, relative to the start's gradient, Newton's steps take over
 
 
@@ -60,6 +62,12 @@ class Landscape:
         of = spc._activity_gradient if self.rule == "spc" else epc._error_gradient
         return self.join(of(self.net, self.params, at)).reshape(z.shape)
 
+    def gradients(self, z):
+        """:meth:`gradient` of many ``z (K, B, D)``, some at a time."""
+        block = max(1, ROWS // z.shape[1])
+        with np.errstate(all="ignore"):  # of a run that has diverged
+            return np.concatenate([self.gradient(z[i : i + block]) for i in range(0, len(z), block)])
+
     def times_hessian(self, z, v):
         """Products of the Hessian at ``z (B, D)`` with ``v (..., B, D)``, by a complex step of the gradient."""
         return self.gradient(z + 1j * STEP * v).imag / STEP  # (CHK.2)
@@ -73,8 +81,8 @@ class Landscape:
         return (H + H.transpose(0, 2, 1)) / 2
 
     def errors_of(self, z):
-        """The errors e[1..L-1] as vectors ``(B, D)`` at ``z``."""
-        return self.join(self.look(z).eps[:-1]) if self.rule == "spc" else z
+        """The errors e[1..L-1] at ``z (..., B, D)``, the same shape."""
+        return self.join(self.look(z).eps[:-1]).reshape(z.shape) if self.rule == "spc" else z
 
     def from_errors(self, e):
         """``z`` at the errors ``e (B, D)``: for sPC the states that follow from them (ePC.1)."""
@@ -82,9 +90,35 @@ class Landscape:
             return e
         return self.join(epc._point(self.net, self.params, self.split(e), self.x, self.y, self.Pi).s)
 
-    def of_errors(self):
-        """The same energy in the errors, where it is well conditioned."""
-        return Landscape("epc", self.net, self.params, self.x, self.y, self.Pi)
+    def arguments_of_relu(self, z):
+        """What goes into every relu unit at ``z (B, D)``, ``(B, units)``: where one changes sign, the energy has a kink."""
+        tapes = self.look(z).tape[1:]
+        found = [a for block, tape in zip(self.net.blocks, tapes, strict=True) for a in _relu(block, tape)]
+        return np.concatenate([np.zeros((len(z), 0)), *found], axis=1)
+
+    def recorded(self, recording):
+        """The free variables in a recording of the engine, ``(K, B, D)``."""
+        s = np.stack([self.join([to_numpy(v) for v in states]) for states in recording.states]).astype(float)
+        if self.rule == "spc":
+            return s
+        block, of_states = max(1, ROWS // s.shape[1]), self.of_rule("spc")
+        with np.errstate(all="ignore"):
+            return np.concatenate([of_states.errors_of(s[i : i + block]) for i in range(0, len(s), block)])
+
+    def of_samples(self, samples):
+        """The landscape of some of the samples."""
+        return Landscape(self.rule, self.net, self.params, self.x[samples], self.y[samples], self.Pi)
+
+    def of_rule(self, rule):
+        """The same energy in the free variables of another rule: in the errors it is well conditioned."""
+        return Landscape(rule, self.net, self.params, self.x, self.y, self.Pi)
+
+
+def _relu(block, tape):
+    """Arguments of the relu units of a block, or of the blocks inside of it: arrays ``(B, units)``."""
+    if hasattr(block, "blocks"):
+        return [a for inner, t in zip(block.blocks, tape, strict=True) for a in _relu(inner, t)]
+    return [tape.a.reshape(len(tape.a), -1)] if getattr(block, "activation", "") in KINKED else []
 
 
 def length(v):
@@ -99,7 +133,7 @@ def equilibrium(land, z, start):
     too long, is taken from the start again. The errors are good coordinates for both rules: the equilibria
     are the same, and the condition number does not grow with depth.
     """
-    of_e = land.of_errors()
+    of_e = land.of_rule("epc")
     first, floor = length(of_e.gradient(of_start := land.errors_of(start))), rounding(land, start)
     here = land.errors_of(np.where(np.isfinite(z).all(axis=1, keepdims=True), z, start))
     now = length(of_e.gradient(here))
