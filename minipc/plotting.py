@@ -222,3 +222,64 @@ def proof_table(rows, title):
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
+
+
+@_styled
+def convergence(result, title="", samples=None):
+    """Residuals of inference against those that the spectrum predicts, and the spectrum in the bracket of the step.
+
+    ``result`` is what ``minipc.check.convergence`` gave; ``samples`` are at most four numbers of samples, by default the
+    first ones. Left: observed residuals are broad lines, predicted ones thin and dashed on top of them. Right: the factor
+    a step of every mode, on the curve ``|1 - lambda mu|``; the area of a dot grows with the share of the start in it.
+    """
+    samples = list(range(len(result.step_size)))[:4] if samples is None else list(samples)
+    if not samples or len(samples) > 4:
+        raise ValueError(f"samples must be one to four numbers of samples, got {samples}")
+    figure = _figure(figsize=(14, 5.8))
+    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    for b, colour in zip(samples, COLOURS[1:], strict=False):
+        _residuals(left, result, b, colour)
+    left.plot([], [], color="0.5", lw=6, alpha=0.5, label="observed")
+    left.plot([], [], "--", color="0.2", lw=2, label="predicted")
+    left.axhline(result.tolerance, color="0.35", ls=":", lw=2, label="tolerance")
+    left.set(xlabel="inference step $k$", yscale="log", title="norm of the gradient")
+    left.legend(loc="best")
+    left.grid(alpha=0.3)
+    x = [_factors(right, result, b, colour) for b, colour in zip(samples, COLOURS[1:], strict=False)]
+    low, high = min(v.min() for v in x), max(3, *(1.3 * v.max() for v in x))
+    low = low / 1.3 if low > 0 else 1e-3
+    grid = np.geomspace(low, high, 1000)
+    right.plot(grid, abs(1 - grid), color="0.5", lw=1.5, zorder=1)
+    right.axvspan(2, high, color=COLOURS[2], alpha=0.15, lw=0)
+    right.axhline(1, color="0.35", ls=":", lw=2)
+    ticks = [v for e in range(-6, 7) for v in (10.0**e, 2 * 10.0**e, 5 * 10.0**e) if low <= v <= high]
+    ticks = [v for v in ticks if v in (1, 2) or len(ticks) < 10 or f"{v:e}".startswith("1")]
+    right.set(xscale="log", xlim=(low, high), ylim=(0, max(1.2, *(1.1 * abs(1 - v).max() for v in x))))
+    right.set_xticks(ticks, [f"{v:g}" for v in ticks])
+    right.minorticks_off()
+    right.set(xlabel=r"$\lambda\,\mu_i$", title=r"factor a step of every mode, $|1-\lambda\mu_i|$")
+    right.text((2 * high) ** 0.5, 0.05, "step too long", rotation=90, ha="center", transform=right.get_xaxis_transform())
+    right.annotate("slowest: ringed", (0.02, 0.03), xycoords="axes fraction")
+    figure.suptitle(title)
+    return figure
+
+
+def _residuals(axes, result, b, colour):
+    """Observed and predicted residuals of a sample, without what is rounding and what has left the picture."""
+    seen, predicted = result.residuals[:, b], result.predicted[:, b]
+    clear = np.logical_and.accumulate(np.isfinite(seen) & (seen > result.rounding[b]))
+    axes.plot(np.where(clear, seen, np.nan), color=colour, lw=6, alpha=0.5, label=f"sample {b}")
+    clear &= (predicted > result.rounding[b]) & (predicted < 100 * seen[clear].max(initial=0))
+    if result.adaptive:  # near rounding the steps cannot be told from the path
+        clear &= seen > 100 * result.rounding[b]
+    axes.plot(np.where(clear, predicted, np.nan), "--", color=colour, lw=2)
+
+
+def _factors(axes, result, b, colour):
+    """The excited modes of a sample as dots, the slowest one with a ring; their places."""
+    there = result.excited[b]
+    x, share = result.step_size[b] * result.eigenvalues[b][there], result.shares[b][there]
+    factor = abs(1 - x)
+    axes.scatter(x, factor, s=20 + 300 * share / (share.max() or 1), color=colour, alpha=0.6, lw=0)
+    axes.plot(x[factor.argmax()], factor.max(), "o", mfc="none", mec=colour, mew=2.5, ms=22)
+    return x

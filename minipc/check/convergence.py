@@ -22,11 +22,12 @@ from ..arguments import check_count, check_positive_number, prepare, real_precis
 from ..backend import array_module, is_array, to_numpy
 from ..inference import InferenceWarning, check_options, check_precision
 from . import tables
-from .landscape import Landscape, equilibrium, length, rounding, spectrum
+from .landscape import Landscape, equilibrium, length, rounding, shares_of, spectrum
 
 RULES = {"spc": spc, "epc": epc, spc.gradient: spc, epc.gradient: epc}
 NAMES = {spc: "spc", epc: "epc"}
 WORDS = {"spc": (), "epc": ("adaptive", "power")}
+KEPT = 200  # places of a run that are kept
 CHUNK = 100  # steps of one recording
 GROWN = 1e8  # a gradient that has grown by this factor has diverged
 FULL = 512  # up to so many free variables a sample all modes are computed, beyond LANCZOS of them
@@ -40,12 +41,19 @@ SLOW = 1e3  # condition number from which on inference is called slow
 
 
 class Run(NamedTuple):
-    """What inference did: gradients' norms ``(K + 1, B)``, its steps ``(K, B)``, and where it ended ``(B, D)``."""
+    """What inference did: the gradients' norms ``(K + 1, B)``, its steps ``(K, B)``, and where it was at every
+    ``stride``th step, ``(K // stride + 1, B, D)``, and at the end, ``(B, D)``, NaN if it has diverged."""
 
     residuals: np.ndarray
     steps: np.ndarray
-    start: np.ndarray
+    stride: int
+    path: np.ndarray
     end: np.ndarray
+
+    @property
+    def start(self):
+        """Where it began, ``(B, D)``."""
+        return self.path[0]
 
 
 class Convergence(NamedTuple):
@@ -62,10 +70,11 @@ class Convergence(NamedTuple):
     residuals : (K + 1, B)           observed, from the start on; infinite after it has diverged
     predicted : (K + 1, B)           by the modes (CHK.10)
     observed_rate : (B,)             factor a step at the end of the run (CHK.9); NaN if there is none to see
-    predicted_rate : (B,)            the same of ``predicted``, over the same steps
+    predicted_rate : (B,)            the same by the modes, from where inference was at a (CHK.10)
     final_rate : (B,)                factor a step in the end, of the slowest excited mode (CHK.10)
     observed_steps : (B,)            steps to the tolerance; inf if the run did not reach it
-    predicted_steps : (B,)           by the modes (CHK.11); inf: never
+    predicted_steps : (B,)           by the modes, from the start on (CHK.11); inf: never
+    more_steps : (B,)                by the modes, from the end of the run on; 0 if it is below the tolerance
     bracket : (B,)                   2/mu_max: a fixed step must be shorter (CHK.12)
     best_step, best_rate : (B,)      of the excited modes (CHK.12)
     condition : (B,)                 condition number, of the excited modes
@@ -94,6 +103,7 @@ class Convergence(NamedTuple):
     final_rate: np.ndarray
     observed_steps: np.ndarray
     predicted_steps: np.ndarray
+    more_steps: np.ndarray
     bracket: np.ndarray
     best_step: np.ndarray
     best_rate: np.ndarray
@@ -113,7 +123,12 @@ class Convergence(NamedTuple):
     @property
     def stable(self):
         """Is there a minimum, and the step inside its bracket? Adaptive steps always are. ``(B,)`` booleans."""
-        return (self.eigenvalues[:, 0] > 0) & ((self.step_size < self.bracket) | self.adaptive)  # (CHK.12)
+        return self.settled & (self.eigenvalues[:, 0] > 0) & ((self.step_size < self.bracket) | self.adaptive)  # (CHK.12)
+
+    @property
+    def settled(self):
+        """Was an equilibrium found, up to rounding? ``(B,)`` booleans."""
+        return self.gap <= np.maximum(1e3 * self.rounding, 1e-3 * self.tolerance)
 
     def __str__(self):
         lines = [tables.text(_HEADER, _rows(self))]
@@ -222,13 +237,13 @@ def convergence(
     _check_network(net)
     Pi = check_precision(net, params, precision)
     land = _host(name, net, params, x, y, Pi)
-    run, report = _run(engine, land, net, params, x, y, precision, inference_steps, step_size)
-    star = equilibrium(land, run.end, run.start)
-    if modes is None and run.start.shape[1] > FULL:
-        modes = LANCZOS
-    found = spectrum(land, star, run.start - star, modes)
+    modes = modes or (None if sum(land.sizes) <= FULL else LANCZOS)
     eps = float(np.finfo(real_precision(params, x)).eps)
-    return _result(land, run, star, found, report, step_size, float(tolerance), eps)
+    with np.errstate(all="ignore"):  # a run may diverge: its numbers overflow, and are reported as infinite
+        run, report = _run(engine, land, net, params, x, y, precision, inference_steps, step_size)
+        star = equilibrium(land, run.end, run.start)
+        found = spectrum(land, star, run.start - star, modes)
+        return _result(land, run, star, found, report, step_size, float(tolerance), eps)
 
 
 def _engine(rule):
@@ -241,6 +256,8 @@ def _engine(rule):
 
 def _check_network(net):
     """Is there something to infer, sample by sample?"""
+    if hasattr(net, "parents"):
+        raise TypeError(f"net must be a Network, a chain of blocks, got {type(net).__name__}")
     if len(net.blocks) < 2:
         raise ValueError("net must have a hidden layer: with a single block there is no state to infer")
     blocks = list(net.blocks)
@@ -275,7 +292,8 @@ def _run(engine, land, net, params, x, y, precision, N, step_size):
     xp, B, rows = array_module(x), len(x), np.arange(len(x))
     free = engine.feedforward(net, params, x)
     start = land.join([None, *(to_numpy(v).astype(float) for v in free[1:])])
-    residuals, steps, end = np.full((N + 1, B), np.inf), np.zeros((N, B)), np.full(start.shape, np.nan)
+    residuals, steps, stride = np.full((N + 1, B), np.inf), np.zeros((N, B)), N // KEPT + 1
+    end, path = np.full(start.shape, np.nan), np.full((N // stride + 1, *start.shape), np.nan)
     chunk = N if isinstance(step_size, str) else CHUNK  # such steps depend on those before
     done, report = 0, None
     while True:
@@ -290,17 +308,20 @@ def _run(engine, land, net, params, x, y, precision, N, step_size):
             report = _report(run, step_size, B)
             steps[:] = report["step_size"]
         steps[done : done + count, rows] = _taken(z, g, noise, step_size, report["step_size"][rows])
+        first = -done % stride  # of this recording that is kept
+        path[(done + first) // stride : (done + count) // stride + 1, rows] = z[first::stride]
         end[rows], done = z[-1], done + count
         kept = np.flatnonzero(residuals[done, rows] < GROWN * np.maximum(residuals[0, rows], noise))
+        end[np.setdiff1d(rows, rows[kept])] = np.nan
         if done == N or not kept.size:
-            return Run(residuals, steps, start, end), report
+            return Run(residuals, steps, stride, path, end), report
         free, here, rows = run.s if engine is spc else run.e, xp.asarray(kept), rows[kept]
         free, x, y = [None, *(v[here] for v in free[1:])], x[here], y[here]
 
 
 def _infer(engine, net, params, free, x, y, precision, **options):
     """Steps of inference, every one recorded, without a warning: the report says what happened."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", InferenceWarning)
         if engine is spc:
             return spc.infer(net, params, [x, *free[1:]], y, precision, **options, record_every=1)
@@ -333,19 +354,20 @@ def _or_infinite(v):
 
 def _result(land, run, star, found, report, step_size, tolerance, eps):
     values, noise, adaptive = found.eigenvalues, rounding(land, star, eps), step_size == "adaptive"
-    window = _window(run.residuals, noise)
+    window = _window(run, noise)
     lam, factors = _adaptive(run, values, window[1]) if adaptive else _fixed(report["step_size"], values)
-    excited = _excited(land, star, run, found)
+    each = np.arange(len(star))
+    late = run.path[window[0] // run.stride, each]
+    excited = _excited(land, star, run, found, late)
     sizes = np.where(excited, found.shares * abs(values), 0)  # |c_i mu_i|
     predicted, left = _predict(run, values, sizes)
     low = np.where(excited, values, np.inf).min(axis=1)
     high = np.where(excited, values, -np.inf).max(axis=1)
-    with np.errstate(divide="ignore"):
-        bracket = np.where(values[:, -1] > 0, 2 / values[:, -1], np.inf)  # (CHK.12)
-        condition = np.where(low > 0, high / low, np.inf)  # (CHK.12)
+    bracket = np.where(values[:, -1] > 0, 2 / values[:, -1], np.inf)  # (CHK.12)
+    condition = np.where(low > 0, high / low, np.inf)  # (CHK.12)
     best = 2 / (high + low)  # (CHK.12)
     slowest = np.where(excited, factors, -1).argmax(axis=1)
-    each, relu = np.arange(len(lam)), land.arguments_of_relu(star)
+    relu = land.arguments_of_relu(star)
     result = Convergence(
         rule=land.rule,
         tolerance=tolerance,
@@ -356,15 +378,16 @@ def _result(land, run, star, found, report, step_size, tolerance, eps):
         residuals=run.residuals,
         predicted=predicted,
         observed_rate=_rate(run.residuals, *window),
-        predicted_rate=_rate(predicted, *window),
+        predicted_rate=_predicted_rate(run, late - star, found, *window),
         final_rate=factors[each, slowest],  # (CHK.10)
         observed_steps=_first_below(run.residuals, tolerance),
         predicted_steps=_steps(predicted, left, np.where(excited, factors, 0), tolerance),
+        more_steps=_steps(*_ahead(run, star, found), np.where(excited, factors, 0), tolerance),
         bracket=bracket,
         best_step=best,
         best_rate=np.where(low > 0, (high - low) / (high + low), np.inf),  # (CHK.12)
         condition=condition,
-        slowest=found.layers[each, slowest],
+        slowest=_by_layer(land, found.vectors[each, :, slowest]),
         equilibrium=land.split(star),
         gap=length(land.gradient(star)),
         rounding=noise,
@@ -379,23 +402,35 @@ def _result(land, run, star, found, report, step_size, tolerance, eps):
     return result._replace(verdicts=[_verdict(result, b) for b in range(len(lam))])
 
 
-def _excited(land, star, run, found):
-    """Modes with a share above rounding, or all of a sample that starts at its equilibrium."""
-    way, gap = length(run.start - star), length(land.gradient(star)) + rounding(land, star)
-    with np.errstate(divide="ignore"):
-        noise = gap[:, None] / abs(found.eigenvalues)  # by so much the equilibrium may be off along the mode
-    excited = found.shares > np.maximum(SHARE * way[:, None], noise)
+def _by_layer(land, v):
+    """Squared length of ``v (B, D)`` in each layer 1..L-1, ``(B, L - 1)``."""
+    return np.stack([(u.reshape(len(u), -1) ** 2).sum(axis=1) for u in land.split(v)[1:]], axis=1)
+
+
+def _excited(land, star, run, found, late):
+    """Modes with a share above rounding at the start or at the ``late`` place; all of a sample that starts at its equilibrium."""
+    gap = length(land.gradient(star)) + rounding(land, star)
+    noise = gap[:, None] / abs(found.eigenvalues)  # by so much the equilibrium may be off along the mode
+    excited = np.zeros(noise.shape, bool)
+    for way in (run.start - star, late - star):
+        floor = np.maximum(SHARE * length(way)[:, None], noise)
+        excited |= shares_of(found.vectors, way) > floor
     return excited | ~excited.any(axis=1, keepdims=True)
 
 
 def _predict(run, values, sizes):
     """Residuals ``(K + 1, B)`` by the modes, Eq. (CHK.10), and what is left of each mode at the end, ``(B, m)``."""
     left, predicted = sizes, [length(sizes)]
-    with np.errstate(over="ignore"):
-        for lam in run.steps:
-            left = left * abs(1 - lam[:, None] * values)  # (CHK.10)
-            predicted.append(length(left))
+    for lam in run.steps:
+        left = left * abs(1 - lam[:, None] * values)  # (CHK.10)
+        predicted.append(length(left))
     return np.array(predicted), left
+
+
+def _ahead(run, star, found):
+    """The residual at the end of the run, ``(1, B)``, and what is left of each mode there."""
+    left = shares_of(found.vectors, run.end - star) * abs(found.eigenvalues)
+    return run.residuals[-1:], np.where(np.isnan(left), np.inf, left)
 
 
 def _fixed(lam, values):
@@ -408,26 +443,35 @@ def _adaptive(run, values, last):
     steps = np.arange(len(run.steps))[:, None]
     late = (steps >= last // 2) & (steps < np.maximum(last, 1))
     number = np.maximum(late.sum(axis=0), 1)
-    with np.errstate(divide="ignore"):
-        logs = np.where(late[:, :, None], np.log(abs(1 - run.steps[:, :, None] * values)), 0)
+    logs = np.where(late[:, :, None], np.log(abs(1 - run.steps[:, :, None] * values)), 0)
     taken = late & (run.steps > 0)
     mean = (run.steps * taken).sum(axis=0) / np.maximum(taken.sum(axis=0), 1)
     return mean, np.exp(logs.sum(axis=0) / number[:, None])
 
 
-def _window(residuals, noise):
+def _window(run, noise):
     """The last tenth of the steps whose residuals are clear of rounding and finite: two indices, each ``(B,)``."""
-    clear = np.isfinite(residuals) & (residuals > CLEAR * noise)
+    clear = np.isfinite(run.residuals) & (run.residuals > CLEAR * noise)
     last = np.logical_and.accumulate(clear).sum(axis=0) - 1
     b = np.maximum(last, 0)
-    return b - np.ceil(b / 10).astype(int), b
+    return (b - np.ceil(b / 10).astype(int)) // run.stride * run.stride, b
+
+
+def _predicted_rate(run, way, found, a, b):
+    """Factor a step from a to b by the modes, ``(B,)``, from the way to the equilibrium at a."""
+    each, values = np.arange(len(a)), found.eigenvalues
+    left = shares_of(found.vectors, way) * abs(values)
+    there = length(left)
+    for n in range(int((b - a).max())):
+        lam = np.where(n < b - a, run.steps[np.minimum(a + n, len(run.steps) - 1), each], 0)
+        left = left * abs(1 - lam[:, None] * values)  # (CHK.10)
+    return np.where(b > a, (length(left) / there) ** (1 / (b - a)), np.nan)
 
 
 def _rate(residuals, a, b):
     """Factor a step from a to b, Eq. (CHK.9), ``(B,)``; NaN where there is no step."""
     each = np.arange(residuals.shape[1])
-    with np.errstate(all="ignore"):
-        return np.where(b > a, (residuals[b, each] / residuals[a, each]) ** (1 / (b - a)), np.nan)  # (CHK.9)
+    return np.where(b > a, (residuals[b, each] / residuals[a, each]) ** (1 / (b - a)), np.nan)  # (CHK.9)
 
 
 def _first_below(residuals, tolerance):
@@ -449,14 +493,13 @@ def _more(left, factors, tolerance):
     if not np.isfinite(left).all() or length(left[factors >= 1]) >= tolerance:
         return np.inf
     few, many = 0, 1
-    with np.errstate(under="ignore"):
-        while length(left * factors**many) >= tolerance:
-            few, many = many, 2 * many
-            if many > FOREVER:
-                return np.inf
-        while many - few > 1:
-            middle = (few + many) // 2
-            few, many = (middle, many) if length(left * factors**middle) >= tolerance else (few, middle)
+    while length(left * factors**many) >= tolerance:
+        few, many = many, 2 * many
+        if many > FOREVER:
+            return np.inf
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (middle, many) if length(left * factors**middle) >= tolerance else (few, middle)
     return many
 
 
@@ -466,7 +509,7 @@ def _more(left, factors, tolerance):
 def _verdict(c, b):
     """One sentence on a sample, and what to do."""
     low, high, lam, far = c.eigenvalues[b, 0], c.eigenvalues[b, -1], c.step_size[b], c.residuals[-1, b]
-    if c.gap[b] > max(1e3 * c.rounding[b], 1e-3 * c.tolerance):
+    if not c.settled[b]:
         return _no_equilibrium(c, b)
     if low < -1e-9 * abs(high):
         return (
@@ -501,7 +544,7 @@ def _stable(c, b):
         layer = int(c.slowest[b].argmax())
         where = f"{100 * c.slowest[b, layer]:.0f} % in layer {layer + 1}"
         parts.append(f"slow: condition number {c.condition[b]:.2g}, the slowest mode lies {where}")
-    if not c.adaptive and np.log(c.best_rate[b]) < FASTER * np.log(c.final_rate[b]):
+    if not c.adaptive and c.best_rate[b] < c.final_rate[b] ** FASTER:
         parts.append(f"the best step is {c.best_step[b]:.3g}, rate {c.best_rate[b]:.4g}")
     if c.regime is not None:
         parts.append(_regime(c.regime[b]))
@@ -513,14 +556,14 @@ def _stable(c, b):
 
 
 def _how_long(c, b):
-    observed, predicted, done = c.observed_steps[b], c.predicted_steps[b], len(c.residuals) - 1
+    observed, predicted, more = c.observed_steps[b], c.predicted_steps[b], c.more_steps[b]
     if c.tolerance < c.rounding[b]:
         return f"stable: but the tolerance {c.tolerance:.1e} is below rounding, {c.rounding[b]:.1e}"
     if np.isfinite(observed):
         return f"stable: converged in {observed:.0f} steps, {predicted:.0f} predicted"
-    if np.isinf(predicted):
+    if np.isinf(more):
         return "stable, but the last steps do not shrink every mode"
-    return f"stable: will converge in about {predicted:.0f} steps, {max(predicted - done, 0):.0f} more"
+    return f"stable: will converge in about {more:.0f} more steps, {len(c.residuals) - 1 + more:.0f} in all"
 
 
 def _regime(f):

@@ -33,7 +33,6 @@ class Landscape:
     def __init__(self, rule, net, params, x, y, Pi):
         self.rule, self.net, self.params, self.x, self.y, self.Pi = rule, net, params, x, y, Pi
         self.sizes = net.sizes[1:-1]
-        self.layer = np.repeat(np.arange(1, len(net.blocks)), self.sizes)  # to which layer an entry of z belongs
 
     def split(self, z):
         """Vectors ``(B, D)`` as free variables by layer, entry 0 None."""
@@ -65,8 +64,7 @@ class Landscape:
     def gradients(self, z):
         """:meth:`gradient` of many ``z (K, B, D)``, some at a time."""
         block = max(1, ROWS // z.shape[1])
-        with np.errstate(all="ignore"):  # of a run that has diverged
-            return np.concatenate([self.gradient(z[i : i + block]) for i in range(0, len(z), block)])
+        return np.concatenate([self.gradient(z[i : i + block]) for i in range(0, len(z), block)])
 
     def times_hessian(self, z, v):
         """Products of the Hessian at ``z (B, D)`` with ``v (..., B, D)``, by a complex step of the gradient."""
@@ -102,8 +100,7 @@ class Landscape:
         if self.rule == "spc":
             return s
         block, of_states = max(1, ROWS // s.shape[1]), self.of_rule("spc")
-        with np.errstate(all="ignore"):
-            return np.concatenate([of_states.errors_of(s[i : i + block]) for i in range(0, len(s), block)])
+        return np.concatenate([of_states.errors_of(s[i : i + block]) for i in range(0, len(s), block)])
 
     def of_samples(self, samples):
         """The landscape of some of the samples."""
@@ -161,9 +158,8 @@ def _newton(land, e):
     moving = length(g) > 0
     for _ in range(POLISH):
         trial = e - _solve(land, e, g)
-        with np.errstate(all="ignore"):
-            trial_g = land.gradient(trial)
-            moving = moving & (length(trial_g) < length(g))
+        trial_g = land.gradient(trial)
+        moving = moving & (length(trial_g) < length(g))
         if not moving.any():
             break
         e, g = (np.where(moving[:, None], new, old) for new, old in ((trial, e), (trial_g, g)))
@@ -204,13 +200,13 @@ class Spectrum(NamedTuple):
     ----------
     eigenvalues : (B, m)     ascending; all D of them, or the Ritz values of Lanczos
     shares : (B, m)          |c_i|, length of the start's displacement along each mode
-    layers : (B, m, L - 1)   where the mode lives: its squared length in each layer, summing to one
+    vectors : (B, D, m)      the modes v_i as columns, or Lanczos' approximations of them
     error : (B, m)           bound on the error of each eigenvalue; zero where all modes are there
     """
 
     eigenvalues: np.ndarray
     shares: np.ndarray
-    layers: np.ndarray
+    vectors: np.ndarray
     error: np.ndarray
 
 
@@ -218,22 +214,21 @@ def spectrum(land, z, displacement, modes=None) -> Spectrum:
     """Modes of the Hessian at ``z (B, D)``: all of them, or ``modes`` steps of Lanczos from the ``displacement``."""
     if modes is None or modes >= z.shape[1]:
         values, vectors = np.linalg.eigh(land.hessian(z))  # (CHK.10)
-        shares = abs(np.einsum("bij,bi->bj", vectors, displacement))
-        return Spectrum(values, shares, _by_layer(land, vectors), 0 * values)
+        shares = shares_of(vectors, displacement)
+        return Spectrum(values, shares, vectors, 0 * values)
     return _lanczos(land, z, displacement, modes)
 
 
-def _by_layer(land, vectors):
-    """Squared length of the columns of ``vectors (B, D, m)`` in each layer, ``(B, m, L - 1)``."""
-    masks = (land.layer[:, None] == np.arange(1, len(land.sizes) + 1)).astype(float)
-    return np.einsum("bdm,dl->bml", vectors**2, masks)
+def shares_of(vectors, displacement):
+    """|c_i| of a displacement ``(B, D)`` in the modes, ``(B, m)``, Eq. (CHK.10)."""
+    return abs(np.einsum("bdm,bd->bm", vectors, displacement))  # (CHK.10)
 
 
 def _lanczos(land, z, displacement, m):
     """Lanczos with full orthogonalisation, one lane a sample.
 
     The Ritz values with these shares are the Gauss quadrature of the start's displacement over the spectrum: predictions from
-    them are exact for the first m - 1 steps, and soon for all. A start without displacement is replaced by a random one.
+    them are exact for the first m - 2 steps, and soon for all. A start without displacement is replaced by a random one.
     """
     B, D = z.shape
     size = length(displacement)[:, None]
@@ -254,7 +249,7 @@ def _lanczos(land, z, displacement, m):
             T[:, j, j + 1] = T[:, j + 1, j] = beta
     values, small = np.linalg.eigh(T)
     shares = size * abs(small[:, 0])
-    return Spectrum(values, shares, _by_layer(land, Q @ small), beta[:, None] * abs(small[:, -1]))
+    return Spectrum(values, shares, Q @ small, beta[:, None] * abs(small[:, -1]))
 
 
 def _clean(Q, w):

@@ -56,6 +56,7 @@ def test_the_table_of_a_module_is_implemented(name):
         *("functions", "blocks", "convolution", "normalisation", "residual", "architectures"),
         *("backprop", "inference", "spc", "epc", "optim", "schedules", "comparison"),
         *("oracle", "probes", "derivatives"),
+        *("landscape", "convergence"),
         *("generators", "dynamics"),
     ],
 )

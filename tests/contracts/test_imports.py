@@ -55,6 +55,8 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "sandbox": 13.4,
     **dict.fromkeys(["mistakes", "plotting"], 9),
     "filtering": 10,
+    "landscape": 9.2,
+    "convergence": 9.4,
     "check": 13.5,
     "tpc": 11,
     "rules": 12,
