@@ -235,7 +235,7 @@ def convergence(result, title="", samples=None):
     samples = list(range(len(result.step_size)))[:4] if samples is None else list(samples)
     if not samples or len(samples) > 4:
         raise ValueError(f"samples must be one to four numbers of samples, got {samples}")
-    figure = _figure(figsize=(14, 5.8))
+    figure = _figure(figsize=(14, 6.2))
     left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     for b, colour in zip(samples, COLOURS[1:], strict=False):
         _residuals(left, result, b, colour)
@@ -243,8 +243,8 @@ def convergence(result, title="", samples=None):
     left.plot([], [], "--", color="0.2", lw=2, label="predicted")
     left.axhline(result.tolerance, color="0.35", ls=":", lw=2, label="tolerance")
     left.set(xlabel="inference step $k$", yscale="log", title="norm of the gradient")
-    left.legend(loc="best")
     left.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=7)
     x = [_factors(right, result, b, colour) for b, colour in zip(samples, COLOURS[1:], strict=False)]
     low, high = min(v.min() for v in x), max(3, *(1.3 * v.max() for v in x))
     low = low / 1.3 if low > 0 else 1e-3
@@ -258,7 +258,8 @@ def convergence(result, title="", samples=None):
     right.set_xticks(ticks, [f"{v:g}" for v in ticks])
     right.minorticks_off()
     right.set(xlabel=r"$\lambda\,\mu_i$", title=r"factor a step of every mode, $|1-\lambda\mu_i|$")
-    right.text((2 * high) ** 0.5, 0.05, "step too long", rotation=90, ha="center", transform=right.get_xaxis_transform())
+    place = {"x": (2 * high) ** 0.5, "y": 0.05, "transform": right.get_xaxis_transform()}
+    right.text(s="step too long", rotation=90, ha="center", **place)
     right.annotate("slowest: ringed", (0.02, 0.03), xycoords="axes fraction")
     figure.suptitle(title)
     return figure
@@ -271,7 +272,7 @@ def _residuals(axes, result, b, colour):
     axes.plot(np.where(clear, seen, np.nan), color=colour, lw=6, alpha=0.5, label=f"sample {b}")
     clear &= (predicted > result.rounding[b]) & (predicted < 100 * seen[clear].max(initial=0))
     if result.adaptive:  # near rounding the steps cannot be told from the path
-        clear &= seen > 100 * result.rounding[b]
+        clear &= np.logical_and.accumulate(seen > 100 * result.rounding[b])
     axes.plot(np.where(clear, predicted, np.nan), "--", color=colour, lw=2)
 
 

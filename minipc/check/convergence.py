@@ -123,7 +123,8 @@ class Convergence(NamedTuple):
     @property
     def stable(self):
         """Is there a minimum, and the step inside its bracket? Adaptive steps always are. ``(B,)`` booleans."""
-        return self.settled & (self.eigenvalues[:, 0] > 0) & ((self.step_size < self.bracket) | self.adaptive)  # (CHK.12)
+        inside = (self.step_size < self.bracket) | self.adaptive  # (CHK.12)
+        return self.settled & (self.eigenvalues[:, 0] > 0) & inside
 
     @property
     def settled(self):
@@ -154,13 +155,13 @@ _HEADER = (
 def _rows(c):
     columns = (c.step_size, c.bracket, c.eigenvalues[:, 0], c.eigenvalues[:, -1], c.condition)
     rates = (c.final_rate, c.predicted_rate, c.observed_rate)
-    steps = (c.predicted_steps, c.observed_steps)
+    steps = ((c.predicted_steps, "never"), (c.observed_steps, "not yet"))
     return [
         [
             str(b),
             *(f"{v[b]:.4g}" for v in columns),
             *(f"{v[b]:.6f}" for v in rates),
-            *("never" if k == 0 and np.isinf(v[b]) else "-" if np.isinf(v[b]) else f"{v[b]:.0f}" for k, v in enumerate(steps)),
+            *(f"{v[b]:.0f}" if np.isfinite(v[b]) else otherwise for v, otherwise in steps),
         ]
         for b in range(len(c.step_size))
     ]
@@ -549,7 +550,7 @@ def _stable(c, b):
     if c.regime is not None:
         parts.append(_regime(c.regime[b]))
     if c.crossings[b]:
-        parts.append(f"{c.crossings[b]} relu units change sides on the way, so the prediction begins after that")
+        parts.append(f"{c.crossings[b]} relu units change sides, the prediction holds after that")
     if c.error[b].max() > 0.01 * c.eigenvalues[b, 0]:
         parts.append(f"mu_min is known to {c.error[b, 0]:.1e} only: take more modes")
     return "; ".join(parts)

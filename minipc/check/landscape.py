@@ -17,6 +17,7 @@ import numpy as np  # host only: eigenvalues
 from .. import epc, spc
 from ..backend import to_numpy
 
+EPS = float(np.finfo(float).eps)
 STEP = 1e-100  # of the complex step: its square vanishes
 ROWS = 4096  # lanes (directions times samples) in one gradient
 POLISH, INNER, ADAPTIVE, ROUNDS = 30, 200, 50, 40  # limits of the search for the equilibrium
@@ -185,7 +186,7 @@ def _solve(land, e, g):
     return p
 
 
-def rounding(land, z, eps=np.finfo(float).eps):
+def rounding(land, z, eps=EPS):
     """How long a gradient at ``z`` may be by rounding alone, ``(B,)``: eps times what is subtracted in it."""
     at = land.look(z)
     terms = [land.join([None, *part]) for part in (at.xi[1:], at.eps[1:])]
@@ -238,7 +239,8 @@ def _lanczos(land, z, displacement, m):
     for j in range(m):
         Q[:, :, j] = q
         w = land.times_hessian(z, q)
-        T[:, j, j] = np.where(alive, (q * w).sum(axis=1), T[:, 0, 0])  # a finished lane repeats a harmless value
+        again = T[:, 0, 0]  # a harmless value for a lane that is finished
+        T[:, j, j] = np.where(alive, (q * w).sum(axis=1), again)
         for _ in range(2):  # twice is enough
             w = _clean(Q, w)
         beta = length(w)

@@ -227,6 +227,18 @@ def test_accuracy_and_comparison_of_device_arrays_equal_those_of_the_host(fake_d
     assert str(tables[0]) == str(tables[1])
 
 
+@pytest.mark.parametrize("rule", ["spc", "epc"])
+def test_the_report_on_convergence_of_device_arrays_equals_that_of_the_host(rule, fake_device):
+    """The run is on the device, the report on the host."""
+    net, p = setting("matrices")
+    options = {"rule": rule, "inference_steps": 15, "step_size": 0.05}
+    here = check.convergence(net, p.params, p.x, p.y, p.precision, **options)
+    p = to_device(p)
+    there = check.convergence(net, p.params, p.x, p.y, p.precision, **options)
+    for name in ("residuals", "eigenvalues", "predicted", "bracket", "equilibrium"):
+        assert_same(getattr(there, name), getattr(here, name))
+
+
 def test_training_history_of_device_arrays_equals_that_of_the_host(fake_device):
     """fit with a validation set: parameters on the device, the same history on the host."""
     net, p = setting("no precision")

@@ -1,8 +1,8 @@
 """The report on convergence against closed forms, independent Hessians and recursions; Eqs. (CHK.9)-(CHK.12)."""
 
 import json
-import math
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -40,7 +40,8 @@ def report(p, rule, steps, lam, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read_only([p.params, p.x, p.y, [v for v in p.precision or [] if isinstance(v, np.ndarray)]])
-        return convergence(network(p), p.params, p.x, p.y, p.precision, rule=rule, inference_steps=steps, step_size=lam, **options)
+        options = {"rule": rule, "inference_steps": steps, "step_size": lam, **options}
+        return convergence(network(p), p.params, p.x, p.y, p.precision, **options)
 
 
 def top(p, rule):
@@ -54,8 +55,9 @@ def displacement(p, rule):
     ff = [p.x]
     for q in p.params[:-1]:
         ff.append(ff[-1] @ q["W"].T + q["b"])
-    way = {"spc": [a - b for a, b in zip(ff, star.states, strict=True)], "epc": [-e for e in [0 * p.x, *star.errors[1:-1]]]}
-    return np.concatenate(way[rule][1:], axis=1)
+    if rule == "epc":
+        return -np.concatenate(star.errors[1:-1], axis=1)
+    return np.concatenate([a - b for a, b in zip(ff[1:], star.states[1:], strict=True)], axis=1)
 
 
 def residuals_of(p, rule, lam, steps):
@@ -154,7 +156,7 @@ def test_where_the_slowest_mode_lives(rule):
     values, vectors = np.linalg.eigh(HESSIAN[rule](p.params, p.precision))
     ends = np.cumsum([0, *p.sizes[1:-1]])
     for lam, mode in ((0.1 / values[-1], 0), (1.99 / values[-1], -1)):
-        expected = [(vectors[a:b, mode] ** 2).sum() for a, b in zip(ends, ends[1:], strict=False)]
+        expected = [(vectors[a:b, mode] ** 2).sum() for a, b in pairwise(ends)]
         assert_same(report(p, rule, 2, lam).slowest, np.tile(expected, (3, 1)), 1e-9)
 
 
@@ -214,7 +216,8 @@ def test_the_final_rate_is_observed_in_a_long_run(rule, loss, seed):
     c = report(tanh_problem(seed, loss), rule, 1500, 0.08)
     assert c.stable.all()
     assert (abs(c.observed_rate - c.predicted_rate) < 1e-4).all()
-    alone = abs(c.predicted_rate - c.final_rate) < 5e-4  # no other mode is seen beside the slowest, before rounding
+    # is a second mode still to be seen beside the slowest one when rounding begins?
+    alone = abs(c.predicted_rate - c.final_rate) < 5e-4
     assert alone.all() or rule == "epc"
     assert (abs(c.observed_rate - c.final_rate)[alone] < 1e-3).all()
     assert (abs(c.predicted_steps / c.observed_steps - 1) < 0.15).all()
@@ -228,7 +231,7 @@ def test_the_bracket_separates_convergence_from_none_sample_by_sample(rule, seed
     bracket = report(p, rule, 300, 0.05).bracket
     assert np.diff(np.sort(bracket)).max() > 0.05 * bracket.min()
     for b, one in enumerate(samples(p)):
-        inside, outside = (report(one, rule, 3000, f * bracket[b]) for f in (0.99, 1.01))
+        inside, outside = (report(one, rule, 1500, f * bracket[b]) for f in (0.99, 1.01))
         assert_same([inside.bracket, outside.bracket], [bracket[b : b + 1]] * 2, 1e-9)
         assert inside.residuals[-1, 0] < 1e-8
         assert inside.stable[0]
@@ -245,7 +248,7 @@ def test_a_step_between_two_brackets_is_judged_sample_by_sample(rule):
     p = tanh_problem(4)
     order = np.sort(report(p, rule, 300, 0.05).bracket)
     lam = float(order[:2].mean() if np.diff(order)[0] > np.diff(order)[1] else order[1:].mean())
-    c = report(p, rule, 4000, lam)
+    c = report(p, rule, 2000, lam)
     assert (c.stable == (lam < c.bracket)).all()
     assert 0 < c.stable.sum() < 3
     assert ((c.residuals[-1] < 1e-6) == c.stable).all()
@@ -264,7 +267,8 @@ def test_a_sample_that_diverges_leaves_the_others_alone():
     assert all("diverged" in text for text in too_long.verdicts)
     assert (too_long.observed_rate > 1).all()
     assert_same(too_long.observed_rate, too_long.final_rate, 1e-6)
-    assert_same(report(far, "epc", 150, lam).residuals[:, [0, 2]], report(p, "epc", 150, lam).residuals[:, [0, 2]], 1e-6)
+    others = [report(q, "epc", 150, lam).residuals[:, [0, 2]] for q in (far, p)]
+    assert_same(*others, 1e-6)
 
 
 def test_one_diverged_sample_among_others():
@@ -282,10 +286,10 @@ def test_one_diverged_sample_among_others():
 def test_epc_is_faster_than_spc_in_a_deep_network_by_what_is_predicted(activation):
     """Each at its best step; the ratio of the steps is predicted and seen."""
     rng = np.random.default_rng(0)
-    p = make(rng, sizes=[4, *[7] * 11, 3], B=2, activation=activation, output=activation, form="post", loss="mse", precision=None, gain=0.9)  # fmt: skip
+    p = make(rng, sizes=[4, *[7] * 7, 3], B=2, activation=activation, output=activation, form="post", loss="mse", precision=None, gain=0.9)  # fmt: skip
     p = p._replace(y=p.y if activation == "identity" else 0.2 * p.y)
     best = {rule: float(report(p, rule, 1, 0.01).best_step.min()) for rule in RULES}
-    c = {rule: report(p, rule, 6000, best[rule]) for rule in RULES}
+    c = {rule: report(p, rule, 3500, best[rule]) for rule in RULES}
     predicted = c["spc"].predicted_steps / c["epc"].predicted_steps
     observed = c["spc"].observed_steps / c["epc"].observed_steps
     assert (observed > 5).all()
@@ -304,7 +308,8 @@ def test_lanczos_agrees_with_all_modes(rule, activation):
     assert full.eigenvalues.shape == (2, 54)
     clear = full.residuals > 1e-12
     assert_same(few.predicted[clear], full.predicted[clear], 1e-6)
-    assert_same([few.bracket, few.condition, few.final_rate], [full.bracket, full.condition, full.final_rate], 1e-6)
+    for name in ("bracket", "condition", "final_rate"):
+        assert_same(getattr(few, name), getattr(full, name), 1e-6)
     assert_same(few.slowest, full.slowest, 1e-4)
     assert (few.predicted_steps == full.predicted_steps).all()
     assert (few.error[:, 1] < 1e-6).all()
@@ -327,10 +332,11 @@ def test_too_few_modes_say_so():
 @pytest.mark.parametrize("kind", ["convolution", "residual", "layer norm"])
 def test_blocks_of_every_kind(rule, kind):
     """The rate at the end of a long run is the one that the spectrum says."""
+    images = pc.Conv2d(2, 3, 3, activation="tanh"), pc.AvgPool2d(2), pc.Flatten()
     blocks = {
-        "convolution": [pc.Conv2d(2, 3, 3, activation="tanh"), pc.AvgPool2d(2), pc.Flatten(), pc.Dense(12, 3)],
+        "convolution": [*images, pc.Dense(12, 3)],
         "residual": [pc.Dense(4, 5, "tanh"), pc.Residual([pc.Dense(5, 5, "relu")]), pc.Dense(5, 3)],
-        "layer norm": [pc.Dense(4, 5, "tanh"), pc.LayerNorm(5), pc.Dense(5, 3, "tanh")],
+        "layer norm": [pc.Dense(4, 5, "tanh"), pc.LayerNorm(5, eps=1.0), pc.Dense(5, 3, "tanh")],
     }[kind]
     shape = (2, 6, 6) if kind == "convolution" else (4,)
     net = pc.Network(blocks, input_shape=shape)
@@ -343,7 +349,7 @@ def test_blocks_of_every_kind(rule, kind):
     assert (c.residuals[-1] < 1e-9).all()
     assert (abs(c.observed_rate - c.predicted_rate) < 1e-4).all()
     assert (abs(c.predicted_rate - c.final_rate) < 2e-3).all()
-    assert ((abs(c.observed_steps / c.predicted_steps - 1) < 0.15) | (c.crossings > 0)).all()
+    assert ((abs(c.observed_steps / c.predicted_steps - 1) < 0.2) | (c.crossings > 0)).all()
     assert (c.crossings == 0).sum() > 0
 
 
@@ -365,8 +371,9 @@ def test_a_saddle_is_no_minimum():
         low, high = (low, middle) if gelu(middle + 1e-100j).imag > 0 else (middle, high)
     net = pc.Network([pc.Dense(1, 1), pc.Dense(1, 1, "gelu", form="pre")])
     params = [{"W": np.array([[1.0]]), "b": np.zeros(1)}, {"W": np.array([[1.0]]), "b": np.zeros(1)}]
+    data, options = (np.array([[low]]), np.array([[5.0]])), {"inference_steps": 9, "step_size": 0.1}
     for rule in RULES:
-        c = convergence(net, params, np.array([[low]]), np.array([[5.0]]), rule=rule, inference_steps=9, step_size=0.1)
+        c = convergence(net, params, *data, rule=rule, **options)
         assert_same(c.eigenvalues, np.array([[1 - second(low) * (5 - gelu(low))]]), 1e-6)
         assert c.eigenvalues[0, 0] < -1
         assert not c.stable[0]
@@ -379,7 +386,8 @@ def test_a_minimum_at_a_kink_of_relu_is_named(rule):
     """Left of zero the gradient is negative, right of it positive: no point has gradient zero."""
     net = pc.Network([pc.Dense(1, 1), pc.Dense(1, 1, "relu", form="pre")])
     params = [{"W": np.array([[1.0]]), "b": np.zeros(1)}, {"W": np.array([[1.0]]), "b": np.zeros(1)}]
-    c = convergence(net, params, np.array([[0.5]]), np.array([[-1.0]]), rule=rule, inference_steps=50, step_size=0.1)
+    data, options = (np.array([[0.5]]), np.array([[-1.0]])), {"inference_steps": 50, "step_size": 0.1}
+    c = convergence(net, params, *data, rule=rule, **options)
     assert c.verdicts[0].startswith("no smooth minimum: a relu unit sits at its kink")
     assert c.gap[0] > 0.4
     assert not c.stable[0]
@@ -431,7 +439,8 @@ def test_float32_is_judged_by_its_own_rounding():
     """The spectrum is computed in float64; a tolerance that rounding hides is named."""
     p = linear_problem()
     lam = 1 / top(p, "spc")
-    single, double = report(astype(p, np.float32), "spc", 3000, lam, tolerance=1e-9), report(p, "spc", 3000, lam)
+    single = report(astype(p, np.float32), "spc", 1500, lam, tolerance=1e-9)
+    double = report(p, "spc", 1500, lam)
     assert_same(single.eigenvalues, double.eigenvalues, 1e-5)
     assert (single.residuals[-1] > 1e-9).all()
     assert all("below rounding" in text for text in single.verdicts)
@@ -517,7 +526,8 @@ def test_networks_that_have_no_inference_of_single_samples_are_refused():
     one = pc.Network([pc.Dense(3, 2)])
     with pytest.raises(ValueError, match="net must have a hidden layer"):
         convergence(one, one.init(), x, y, **options)
-    norm = pc.Network([pc.Conv2d(1, 2, 3), pc.BatchNorm2d(2), pc.Flatten(), pc.Dense(18, 2)], input_shape=(1, 5, 5))
+    blocks = [pc.Conv2d(1, 2, 3), pc.BatchNorm2d(2), pc.Flatten(), pc.Dense(18, 2)]
+    norm = pc.Network(blocks, input_shape=(1, 5, 5))
     images = np.random.default_rng(0).standard_normal((2, 1, 5, 5))
     with pytest.raises(ValueError, match="freeze_statistics"):
         convergence(norm, norm.init(), images, y, **options)
@@ -529,3 +539,30 @@ def test_networks_that_have_no_inference_of_single_samples_are_refused():
     graph = pc.Dag([pc.Dense(3, 4), pc.Dense(4, 2)], [(0,), (1,)])
     with pytest.raises(TypeError, match="net must be a Network"):
         convergence(graph, graph.init(), x, y, **options)
+
+
+def test_the_figure_shows_the_numbers_of_the_report(tmp_path):
+    """Observed and predicted residuals of every sample; every excited mode at lambda mu, on the curve |1 - lambda mu|."""
+    pytest.importorskip("matplotlib")
+    p = tanh_problem(4)
+    c = report(p, "spc", 120, 0.38)
+    figure = pc.plotting.convergence(c, "a title", samples=[0, 2])
+    left, right = figure.axes
+    lines = left.get_lines()
+    for b, observed, predicted in ((0, *lines[:2]), (2, *lines[2:4])):
+        shown = np.isfinite(observed.get_ydata())
+        assert shown[:50].all()
+        assert np.array_equal(observed.get_ydata()[shown], c.residuals[shown, b])
+        shown = np.isfinite(predicted.get_ydata())
+        assert shown[:50].all()
+        assert np.array_equal(predicted.get_ydata()[shown], c.predicted[shown, b])
+    for b, dots in zip((0, 2), right.collections, strict=False):
+        x = c.step_size[b] * c.eigenvalues[b][c.excited[b]]
+        assert_same(np.array(dots.get_offsets()), np.stack([x, abs(1 - x)], axis=1))
+    assert figure.get_suptitle() == "a title"
+    pc.plotting.save(figure, tmp_path / "convergence.png")
+    with pytest.raises(ValueError, match="samples must be one to four"):
+        pc.plotting.convergence(c, samples=[])
+    diverged = report(linear_problem(), "epc", 150, 1.0)
+    pc.plotting.save(pc.plotting.convergence(diverged), tmp_path / "diverged.png")
+    pc.plotting.save(pc.plotting.convergence(report(p, "epc", 0, "adaptive")), tmp_path / "start.png")
