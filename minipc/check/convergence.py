@@ -12,48 +12,29 @@ r"""Convergence of inference: the observed rate against the spectrum of the ener
 The inference that is looked at is the engine's own, as recorded; the spectrum comes from :mod:`.landscape`.
 """
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np  # host only: reports
 
 from .. import epc, spc
 from ..arguments import check_count, check_positive_number, prepare, real_precision
-from ..backend import array_module, is_array, to_numpy
-from ..inference import InferenceWarning, check_options, check_precision
+from ..backend import is_array, to_numpy
+from ..inference import check_options, check_precision
 from . import tables
-from .landscape import Landscape, equilibrium, length, rounding, shares_of, spectrum
+from .descent import CLEAR, run
+from .landscape import EPS, Landscape, equilibrium, length, rounding, shares_of, spectrum
 
 RULES = {"spc": spc, "epc": epc, spc.gradient: spc, epc.gradient: epc}
 NAMES = {spc: "spc", epc: "epc"}
 WORDS = {"spc": (), "epc": ("adaptive", "power")}
-KEPT = 200  # places of a run that are kept
-CHUNK = 100  # steps of one recording
-GROWN = 1e8  # a gradient that has grown by this factor has diverged
 FULL = 512  # up to so many free variables a sample all modes are computed, beyond LANCZOS of them
 LANCZOS = 100
-CLEAR = 100  # a gradient so many times above rounding can be trusted
+NEARLY = 1e4  # times rounding is zero
 SHARE = 1e-10  # of the displacement: a mode with less of it is not excited
 FOREVER = 2**60  # more steps than that are never
 KINK = 1e-3  # a relu unit so near to zero may be the reason
 FASTER = 1.5  # the best step is worth a word if it is so many times faster
 SLOW = 1e3  # condition number from which on inference is called slow
-
-
-class Run(NamedTuple):
-    """What inference did: the gradients' norms ``(K + 1, B)``, its steps ``(K, B)``, and where it was at every
-    ``stride``th step, ``(K // stride + 1, B, D)``, and at the end, ``(B, D)``, NaN if it has diverged."""
-
-    residuals: np.ndarray
-    steps: np.ndarray
-    stride: int
-    path: np.ndarray
-    end: np.ndarray
-
-    @property
-    def start(self):
-        """Where it began, ``(B, D)``."""
-        return self.path[0]
 
 
 class Convergence(NamedTuple):
@@ -81,6 +62,7 @@ class Convergence(NamedTuple):
     slowest : (B, L - 1)             where the slowest excited mode lives: its share of each layer 1..L-1
     equilibrium : list               free variables at the equilibrium, by layer, entry 0 None: states or errors
     gap : (B,)                       norm of the gradient there: rounding, or there is no smooth minimum
+    settled : (B,)                   bool: is it rounding?
     rounding : (B,)                  how long a gradient there may be by rounding alone, in the precision of the run
     error : (B, 2)                   bounds on the errors of mu_min and mu_max; zero if all modes were computed
     adaptive : bool                  are the steps adaptive?
@@ -111,6 +93,7 @@ class Convergence(NamedTuple):
     slowest: np.ndarray
     equilibrium: list
     gap: np.ndarray
+    settled: np.ndarray
     rounding: np.ndarray
     error: np.ndarray
     crossings: np.ndarray
@@ -125,11 +108,6 @@ class Convergence(NamedTuple):
         """Is there a minimum, and the step inside its bracket? Adaptive steps always are. ``(B,)`` booleans."""
         inside = (self.step_size < self.bracket) | self.adaptive  # (CHK.12)
         return self.settled & (self.eigenvalues[:, 0] > 0) & inside
-
-    @property
-    def settled(self):
-        """Was an equilibrium found, up to rounding? ``(B,)`` booleans."""
-        return self.gap <= np.maximum(1e3 * self.rounding, 1e-3 * self.tolerance)
 
     def __str__(self):
         lines = [tables.text(_HEADER, _rows(self))]
@@ -241,10 +219,10 @@ def convergence(
     modes = modes or (None if sum(land.sizes) <= FULL else LANCZOS)
     eps = float(np.finfo(real_precision(params, x)).eps)
     with np.errstate(all="ignore"):  # a run may diverge: its numbers overflow, and are reported as infinite
-        run, report = _run(engine, land, net, params, x, y, precision, inference_steps, step_size)
-        star = equilibrium(land, run.end, run.start)
-        found = spectrum(land, star, run.start - star, modes)
-        return _result(land, run, star, found, report, step_size, float(tolerance), eps)
+        seen = run(engine, land, net, params, x, y, precision, inference_steps, step_size)
+        star = equilibrium(land, seen.end, seen.start)
+        found = spectrum(land, star, seen.start - star, modes)
+        return _result(land, seen, star, found, step_size == "adaptive", float(tolerance), eps)
 
 
 def _engine(rule):
@@ -285,88 +263,27 @@ def _host(name, net, params, x, y, Pi):
     return Landscape(name, net, moved, move(x), move(y), [move(v) for v in Pi])
 
 
-# ---------------------------------------------------------------------- what inference does
-
-
-def _run(engine, land, net, params, x, y, precision, N, step_size):
-    """The engine's inference, in recordings of CHUNK steps; samples that have diverged are left behind."""
-    xp, B, rows = array_module(x), len(x), np.arange(len(x))
-    free = engine.feedforward(net, params, x)
-    start = land.join([None, *(to_numpy(v).astype(float) for v in free[1:])])
-    residuals, steps, stride = np.full((N + 1, B), np.inf), np.zeros((N, B)), N // KEPT + 1
-    end, path = np.full(start.shape, np.nan), np.full((N // stride + 1, *start.shape), np.nan)
-    chunk = N if isinstance(step_size, str) else CHUNK  # such steps depend on those before
-    done, report = 0, None
-    while True:
-        count = min(chunk, N - done)
-        run = _infer(engine, net, params, free, x, y, precision, inference_steps=count, step_size=step_size)
-        lanes = land.of_samples(rows)
-        z = lanes.recorded(run.recording)
-        g = lanes.gradients(z)
-        noise = rounding(lanes, start[rows])
-        residuals[done : done + count + 1, rows] = _or_infinite(length(g))
-        if report is None:
-            report = _report(run, step_size, B)
-            steps[:] = report["step_size"]
-        steps[done : done + count, rows] = _taken(z, g, noise, step_size, report["step_size"][rows])
-        first = -done % stride  # of this recording that is kept
-        path[(done + first) // stride : (done + count) // stride + 1, rows] = z[first::stride]
-        end[rows], done = z[-1], done + count
-        kept = np.flatnonzero(residuals[done, rows] < GROWN * np.maximum(residuals[0, rows], noise))
-        end[np.setdiff1d(rows, rows[kept])] = np.nan
-        if done == N or not kept.size:
-            return Run(residuals, steps, stride, path, end), report
-        free, here, rows = run.s if engine is spc else run.e, xp.asarray(kept), rows[kept]
-        free, x, y = [None, *(v[here] for v in free[1:])], x[here], y[here]
-
-
-def _infer(engine, net, params, free, x, y, precision, **options):
-    """Steps of inference, every one recorded, without a warning: the report says what happened."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InferenceWarning)
-        if engine is spc:
-            return spc.infer(net, params, [x, *free[1:]], y, precision, **options, record_every=1)
-        return epc.infer(net, params, free, x, y, precision, **options, record_every=1)
-
-
-def _report(run, step_size, B):
-    """What the engine itself says of a run: regime and curvature of ePC, the (last) step of each sample."""
-    found = {name: getattr(run, name, None) for name in ("regime", "curvature", "step_size")}
-    found = {name: None if v is None else to_numpy(v).astype(float) for name, v in found.items()}
-    return found if found["step_size"] is not None else {**found, "step_size": np.full(B, float(step_size))}
-
-
-def _taken(z, g, noise, step_size, last):
-    """The steps from ``z (K + 1, B, D)`` to the next, ``(K, B)``: zero where a trial was taken back."""
-    lam = np.broadcast_to(last, g.shape[:2])[1:]
-    if step_size != "adaptive":
-        return lam
-    squared = (g[:-1] ** 2).sum(axis=2)
-    clear = squared > (CLEAR * noise) ** 2
-    return np.where(clear, ((z[:-1] - z[1:]) * g[:-1]).sum(axis=2) / np.where(clear, squared, 1), lam)
-
-
-def _or_infinite(v):
-    return np.where(np.isfinite(v), v, np.inf)
-
-
 # ---------------------------------------------------------------------- what the modes say
 
 
-def _result(land, run, star, found, report, step_size, tolerance, eps):
-    values, noise, adaptive = found.eigenvalues, rounding(land, star, eps), step_size == "adaptive"
-    window = _window(run, noise)
-    lam, factors = _adaptive(run, values, window[1]) if adaptive else _fixed(report["step_size"], values)
+def _result(land, seen, star, found, adaptive, tolerance, eps):
+    """All that is to be said of the run ``seen``, the equilibrium ``star`` and the modes ``found`` there."""
+    values, noise, gap = found.eigenvalues, rounding(land, star), length(land.gradient(star))
+    settled, noise = gap <= NEARLY * noise, noise * eps / EPS
+    window = _window(seen, noise)
+    lam, factors = seen.step_size, abs(1 - seen.step_size[:, None] * values)
+    if adaptive and len(seen.steps):
+        lam, factors = _adaptive(seen, values, window[1])
     each = np.arange(len(star))
-    late = run.path[window[0] // run.stride, each]
-    excited = _excited(land, star, run, found, late)
+    late = seen.path[window[0] // seen.stride, each]
+    excited = _excited(land, star, seen, found, late)
     sizes = np.where(excited, found.shares * abs(values), 0)  # |c_i mu_i|
-    predicted, left = _predict(run, values, sizes)
+    predicted, left = _predict(seen, values, sizes)
     low = np.where(excited, values, np.inf).min(axis=1)
     high = np.where(excited, values, -np.inf).max(axis=1)
     bracket = np.where(values[:, -1] > 0, 2 / values[:, -1], np.inf)  # (CHK.12)
     condition = np.where(low > 0, high / low, np.inf)  # (CHK.12)
-    best = 2 / (high + low)  # (CHK.12)
+    best = np.where(low > 0, 2 / (high + low), np.nan)  # (CHK.12)
     slowest = np.where(excited, factors, -1).argmax(axis=1)
     relu = land.arguments_of_relu(star)
     result = Convergence(
@@ -376,27 +293,28 @@ def _result(land, run, star, found, report, step_size, tolerance, eps):
         eigenvalues=values,
         shares=found.shares,
         excited=excited,
-        residuals=run.residuals,
+        residuals=seen.residuals,
         predicted=predicted,
-        observed_rate=_rate(run.residuals, *window),
-        predicted_rate=_predicted_rate(run, late - star, found, *window),
+        observed_rate=_rate(seen.residuals, *window),
+        predicted_rate=_predicted_rate(seen, late - star, found, *window),
         final_rate=factors[each, slowest],  # (CHK.10)
-        observed_steps=_first_below(run.residuals, tolerance),
+        observed_steps=_first_below(seen.residuals, tolerance),
         predicted_steps=_steps(predicted, left, np.where(excited, factors, 0), tolerance),
-        more_steps=_steps(*_ahead(run, star, found), np.where(excited, factors, 0), tolerance),
+        more_steps=_steps(*_ahead(seen, star, found), np.where(excited, factors, 0), tolerance),
         bracket=bracket,
         best_step=best,
         best_rate=np.where(low > 0, (high - low) / (high + low), np.inf),  # (CHK.12)
         condition=condition,
         slowest=_by_layer(land, found.vectors[each, :, slowest]),
         equilibrium=land.split(star),
-        gap=length(land.gradient(star)),
+        gap=gap,
+        settled=settled,
         rounding=noise,
         error=found.error[:, [0, -1]],
-        crossings=((land.arguments_of_relu(run.start) > 0) != (relu > 0)).sum(axis=1),
+        crossings=((land.arguments_of_relu(seen.start) > 0) != (relu > 0)).sum(axis=1),
         kink=abs(relu).min(axis=1, initial=np.inf),
-        regime=report["regime"],
-        curvature=report["curvature"],
+        regime=seen.regime,
+        curvature=seen.curvature,
         adaptive=adaptive,
         verdicts=[],
     )
@@ -408,63 +326,58 @@ def _by_layer(land, v):
     return np.stack([(u.reshape(len(u), -1) ** 2).sum(axis=1) for u in land.split(v)[1:]], axis=1)
 
 
-def _excited(land, star, run, found, late):
+def _excited(land, star, seen, found, late):
     """Modes with a share above rounding at the start or at the ``late`` place; all of a sample that starts at its equilibrium."""
     gap = length(land.gradient(star)) + rounding(land, star)
     noise = gap[:, None] / abs(found.eigenvalues)  # by so much the equilibrium may be off along the mode
     excited = np.zeros(noise.shape, bool)
-    for way in (run.start - star, late - star):
+    for way in (seen.start - star, late - star):
         floor = np.maximum(SHARE * length(way)[:, None], noise)
         excited |= shares_of(found.vectors, way) > floor
     return excited | ~excited.any(axis=1, keepdims=True)
 
 
-def _predict(run, values, sizes):
+def _predict(seen, values, sizes):
     """Residuals ``(K + 1, B)`` by the modes, Eq. (CHK.10), and what is left of each mode at the end, ``(B, m)``."""
     left, predicted = sizes, [length(sizes)]
-    for lam in run.steps:
+    for lam in seen.steps:
         left = left * abs(1 - lam[:, None] * values)  # (CHK.10)
         predicted.append(length(left))
     return np.array(predicted), left
 
 
-def _ahead(run, star, found):
-    """The residual at the end of the run, ``(1, B)``, and what is left of each mode there."""
-    left = shares_of(found.vectors, run.end - star) * abs(found.eigenvalues)
-    return run.residuals[-1:], np.where(np.isnan(left), np.inf, left)
+def _ahead(seen, star, found):
+    """The residual at the end of the seen, ``(1, B)``, and what is left of each mode there."""
+    left = shares_of(found.vectors, seen.end - star) * abs(found.eigenvalues)
+    return seen.residuals[-1:], np.where(np.isnan(left), np.inf, left)
 
 
-def _fixed(lam, values):
-    """The steps, and the factor a step of every mode, ``(B, m)``."""
-    return lam, abs(1 - lam[:, None] * values)
-
-
-def _adaptive(run, values, last):
+def _adaptive(seen, values, last):
     """The mean step, and the mean factor of every mode, in the second half of the steps that are clear of rounding."""
-    steps = np.arange(len(run.steps))[:, None]
+    steps = np.arange(len(seen.steps))[:, None]
     late = (steps >= last // 2) & (steps < np.maximum(last, 1))
     number = np.maximum(late.sum(axis=0), 1)
-    logs = np.where(late[:, :, None], np.log(abs(1 - run.steps[:, :, None] * values)), 0)
-    taken = late & (run.steps > 0)
-    mean = (run.steps * taken).sum(axis=0) / np.maximum(taken.sum(axis=0), 1)
+    logs = np.where(late[:, :, None], np.log(abs(1 - seen.steps[:, :, None] * values)), 0)
+    taken = late & (seen.steps > 0)
+    mean = (seen.steps * taken).sum(axis=0) / np.maximum(taken.sum(axis=0), 1)
     return mean, np.exp(logs.sum(axis=0) / number[:, None])
 
 
-def _window(run, noise):
+def _window(seen, noise):
     """The last tenth of the steps whose residuals are clear of rounding and finite: two indices, each ``(B,)``."""
-    clear = np.isfinite(run.residuals) & (run.residuals > CLEAR * noise)
+    clear = np.isfinite(seen.residuals) & (seen.residuals > CLEAR * noise)
     last = np.logical_and.accumulate(clear).sum(axis=0) - 1
     b = np.maximum(last, 0)
-    return (b - np.ceil(b / 10).astype(int)) // run.stride * run.stride, b
+    return (b - np.ceil(b / 10).astype(int)) // seen.stride * seen.stride, b
 
 
-def _predicted_rate(run, way, found, a, b):
+def _predicted_rate(seen, way, found, a, b):
     """Factor a step from a to b by the modes, ``(B,)``, from the way to the equilibrium at a."""
     each, values = np.arange(len(a)), found.eigenvalues
     left = shares_of(found.vectors, way) * abs(values)
     there = length(left)
     for n in range(int((b - a).max())):
-        lam = np.where(n < b - a, run.steps[np.minimum(a + n, len(run.steps) - 1), each], 0)
+        lam = np.where(n < b - a, seen.steps[np.minimum(a + n, len(seen.steps) - 1), each], 0)
         left = left * abs(1 - lam[:, None] * values)  # (CHK.10)
     return np.where(b > a, (length(left) / there) ** (1 / (b - a)), np.nan)
 

@@ -56,6 +56,7 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     **dict.fromkeys(["mistakes", "plotting"], 9),
     "filtering": 10,
     "landscape": 9.2,
+    "descent": 9.3,
     "convergence": 9.4,
     "check": 13.5,
     "tpc": 11,

@@ -416,8 +416,19 @@ def test_the_run_is_the_engines(rule):
     net = network(p)
     free = engine.feedforward(net, p.params, p.x)
     where = (free, p.y) if rule == "spc" else (free, p.x, p.y)
-    run = engine.infer(net, p.params, *where, p.precision, inference_steps=130, step_size=0.05)
-    assert_same(report(p, rule, 130, 0.05).residuals[-1], run.residual, 1e-9)
+    run = engine.infer(
+        net, p.params, *where, p.precision, inference_steps=230, step_size=0.05, record_every=1
+    )
+    c = report(p, rule, 230, 0.05)
+    assert_same(c.residuals[-1], run.residual, 1e-9)
+    if rule == "epc":
+        assert_same([c.curvature, c.regime], [run.curvature, run.regime], 1e-9)
+        assert (c.regime > 0.9).all()
+        assert all(
+            text.endswith(f"regime {f:.2f}: near the equilibrium")
+            for text, f in zip(c.verdicts, c.regime, strict=True)
+        )
+        assert report(p, rule, 1, 1e-3).verdicts[0].endswith("backprop-like")
 
 
 @by_rule
