@@ -3,6 +3,7 @@
 from . import sandbox
 from .comparison import Comparison, Row, compare, complex_step
 from .convergence import Convergence, convergence
+from .convergence_in_time import convergence_in_time
 from .derivatives import gradient, hessian_vector, jacobian, jvp, vjp
 from .explanation import Explanation, exercises, explain
 from .verdicts import DerivativeCheck, DerivativeRow
@@ -17,6 +18,7 @@ __all__ = [
     "compare",
     "complex_step",
     "convergence",
+    "convergence_in_time",
     "exercises",
     "explain",
     "gradient",

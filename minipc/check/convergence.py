@@ -69,6 +69,7 @@ class Convergence(NamedTuple):
     crossings : (B,)                 relu units that are on at the start and off at the equilibrium, or vice versa
     kink : (B,)                      the least |a| of a relu unit at the equilibrium; inf if there is no such unit
     regime, curvature : (B,)         of ePC as the engine reports them (ePC.17), (EPS.2); None for sPC
+    names : list of B str            "sample 0", ...
     verdicts : list of B str         what it means
     """
 
@@ -101,6 +102,7 @@ class Convergence(NamedTuple):
     regime: np.ndarray
     curvature: np.ndarray
     adaptive: bool
+    names: list
     verdicts: list
 
     @property
@@ -111,7 +113,7 @@ class Convergence(NamedTuple):
 
     def __str__(self):
         lines = [tables.text(_HEADER, _rows(self))]
-        return "\n".join([*lines, *(f"sample {b}: {text}" for b, text in enumerate(self.verdicts))])
+        return "\n".join([*lines, *map(": ".join, zip(self.names, self.verdicts, strict=True))])
 
     def _repr_html_(self):
         rows = [[*row, text] for row, text in zip(_rows(self), self.verdicts, strict=True)]
@@ -125,7 +127,7 @@ class Convergence(NamedTuple):
 
 _TITLE = {"spc": "sPC", "epc": "ePC"}
 _HEADER = (
-    *("sample", "step", "2/mu_max", "mu_min", "mu_max", "condition", "rate: in the end", "predicted", "observed"),
+    *("", "step", "2/mu_max", "mu_min", "mu_max", "condition", "rate: in the end", "predicted", "observed"),
     *("steps: predicted", "observed"),
 )  # fmt: skip
 
@@ -136,7 +138,7 @@ def _rows(c):
     steps = ((c.predicted_steps, "never"), (c.observed_steps, "not yet"))
     return [
         [
-            str(b),
+            c.names[b],
             *(f"{v[b]:.4g}" for v in columns),
             *(f"{v[b]:.6f}" for v in rates),
             *(f"{v[b]:.0f}" if np.isfinite(v[b]) else otherwise for v, otherwise in steps),
@@ -207,19 +209,27 @@ def convergence(
     (22, 22, True)
     """
     engine = _engine(rule)
-    name = NAMES[engine]
-    check_options(inference_steps, step_size, 1.0, 0, words=WORDS[name])
+    check_options(inference_steps, step_size, 1.0, 0, words=WORDS[NAMES[engine]])
     check_positive_number("tolerance", tolerance)
     if modes is not None:
         check_count("modes", modes, least=1)
+    if getattr(net, "recurrent", False):
+        raise TypeError(
+            "net must be a Network, got a RecurrentNetwork: take check.convergence_in_time, on sequences"
+        )
     x, y = prepare(net, params, x, y)
     _check_network(net)
     Pi = check_precision(net, params, precision)
-    land = _host(name, net, params, x, y, Pi)
+    return told(examine(engine, net, params, x, y, Pi, inference_steps, step_size, tolerance, modes))
+
+
+def examine(engine, net, params, x, y, Pi, inference_steps, step_size, tolerance, modes) -> Convergence:
+    """:func:`convergence` on checked arguments, with precisions ``Pi`` by layer; without the verdicts."""
+    land = _host(NAMES[engine], net, params, x, y, Pi)
     modes = modes or (None if sum(land.sizes) <= FULL else LANCZOS)
     eps = float(np.finfo(real_precision(params, x)).eps)
     with np.errstate(all="ignore"):  # a run may diverge: its numbers overflow, and are reported as infinite
-        seen = run(engine, land, net, params, x, y, precision, inference_steps, step_size)
+        seen = run(engine, land, net, params, x, y, Pi[1:], inference_steps, step_size)
         star = equilibrium(land, seen.end, seen.start)
         found = spectrum(land, star, seen.start - star, modes)
         return _result(land, seen, star, found, step_size == "adaptive", float(tolerance), eps)
@@ -286,7 +296,7 @@ def _result(land, seen, star, found, adaptive, tolerance, eps):
     best = np.where(low > 0, 2 / (high + low), np.nan)  # (CHK.12)
     slowest = np.where(excited, factors, -1).argmax(axis=1)
     relu = land.arguments_of_relu(star)
-    result = Convergence(
+    return Convergence(
         rule=land.rule,
         tolerance=tolerance,
         step_size=lam,
@@ -316,9 +326,9 @@ def _result(land, seen, star, found, adaptive, tolerance, eps):
         regime=seen.regime,
         curvature=seen.curvature,
         adaptive=adaptive,
+        names=[f"sample {b}" for b in range(len(lam))],
         verdicts=[],
     )
-    return result._replace(verdicts=[_verdict(result, b) for b in range(len(lam))])
 
 
 def _by_layer(land, v):
@@ -420,6 +430,11 @@ def _more(left, factors, tolerance):
 # ---------------------------------------------------------------------- what it means
 
 
+def told(c):
+    """The report with its verdicts."""
+    return c._replace(verdicts=[_verdict(c, b) for b in range(len(c.step_size))])
+
+
 def _verdict(c, b):
     """One sentence on a sample, and what to do."""
     low, high, lam, far = c.eigenvalues[b, 0], c.eigenvalues[b, -1], c.step_size[b], c.residuals[-1, b]
@@ -431,7 +446,7 @@ def _verdict(c, b):
             f"(the energy is not convex there); a step of any size moves away from it"
         )
     if lam * high >= 2 and not c.adaptive:
-        what = "diverged" if np.isinf(far) or far > 1e3 * c.residuals[0, b] else _wandering(c, b)
+        what = "diverged" if np.isinf(far) else _wandering(c.observed_rate[b])
         return f"step too large: lambda mu_max = {lam * high:.3g}, above 2; {what}; take less than {c.bracket[b]:.3g}"
     return _stable(c, b)
 
@@ -446,9 +461,11 @@ def _no_equilibrium(c, b):
     )
 
 
-def _wandering(c, b):
-    """What a run with too large a step did that has not diverged."""
-    return "it grows" if c.residuals[-1, b] > c.residuals[0, b] else "it does not settle"
+def _wandering(rate):
+    """What a run with too large a step does that is still finite: the mode that grows may begin small."""
+    if rate > 1.001:
+        return "it grows"
+    return "it oscillates and does not settle" if rate > 0.999 else "it has not grown yet"
 
 
 def _stable(c, b):
@@ -463,7 +480,8 @@ def _stable(c, b):
     if c.regime is not None:
         parts.append(_regime(c.regime[b]))
     if c.crossings[b]:
-        parts.append(f"{c.crossings[b]} relu units change sides, the prediction holds after that")
+        units = "a relu unit changes" if c.crossings[b] == 1 else f"{c.crossings[b]} relu units change"
+        parts.append(f"{units} sides on the way, the prediction holds after that")
     if c.error[b].max() > 0.01 * c.eigenvalues[b, 0]:
         parts.append(f"mu_min is known to {c.error[b, 0]:.1e} only: take more modes")
     return "; ".join(parts)

@@ -58,6 +58,7 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "landscape": 9.2,
     "descent": 9.3,
     "convergence": 9.4,
+    "convergence_in_time": 11.5,
     "check": 13.5,
     "tpc": 11,
     "rules": 12,
