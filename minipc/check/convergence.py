@@ -32,7 +32,6 @@ LANCZOS = 100
 NEARLY = 1e4  # times rounding is zero
 SHARE = 1e-10  # of the displacement: a mode with less of it is not excited
 FOREVER = 2**60  # more steps than that are never
-KINK = 1e-3  # a relu unit so near to zero may be the reason
 FASTER = 1.5  # the best step is worth a word if it is so many times faster
 SLOW = 1e3  # condition number from which on inference is called slow
 
@@ -66,8 +65,8 @@ class Convergence(NamedTuple):
     rounding : (B,)                  how long a gradient there may be by rounding alone, in the precision of the run
     error : (B, 2)                   bounds on the errors of mu_min and mu_max; zero if all modes were computed
     adaptive : bool                  are the steps adaptive?
-    crossings : (B,)                 relu units that are on at the start and off at the equilibrium, or vice versa
-    kink : (B,)                      the least |a| of a relu unit at the equilibrium; inf if there is no such unit
+    crossings : (B,)                 how many relu units, or pixels of a max pool, are on other sides at the start
+    kinks : (B,)                     how many change sides in a step from where the search for the equilibrium ended
     regime, curvature : (B,)         of ePC as the engine reports them (ePC.17), (EPS.2); None for sPC
     names : list of B str            "sample 0", ...
     verdicts : list of B str         what it means
@@ -98,7 +97,7 @@ class Convergence(NamedTuple):
     rounding: np.ndarray
     error: np.ndarray
     crossings: np.ndarray
-    kink: np.ndarray
+    kinks: np.ndarray
     regime: np.ndarray
     curvature: np.ndarray
     adaptive: bool
@@ -295,7 +294,7 @@ def _result(land, seen, star, found, adaptive, tolerance, eps):
     condition = np.where(low > 0, high / low, np.inf)  # (CHK.12)
     best = np.where(low > 0, 2 / (high + low), np.nan)  # (CHK.12)
     slowest = np.where(excited, factors, -1).argmax(axis=1)
-    relu = land.arguments_of_relu(star)
+    sides = land.sides(star)
     return Convergence(
         rule=land.rule,
         tolerance=tolerance,
@@ -321,8 +320,8 @@ def _result(land, seen, star, found, adaptive, tolerance, eps):
         settled=settled,
         rounding=noise,
         error=found.error[:, [0, -1]],
-        crossings=((land.arguments_of_relu(seen.start) > 0) != (relu > 0)).sum(axis=1),
-        kink=abs(relu).min(axis=1, initial=np.inf),
+        crossings=(land.sides(seen.start) != sides).sum(axis=1),
+        kinks=(land.sides(star - land.gradient(star) / high[:, None]) != sides).sum(axis=1),
         regime=seen.regime,
         curvature=seen.curvature,
         adaptive=adaptive,
@@ -453,8 +452,11 @@ def _verdict(c, b):
 
 def _no_equilibrium(c, b):
     """The search ended where the gradient is not zero."""
-    if c.kink[b] < KINK:
-        return f"no smooth minimum: a relu unit sits at its kink (a = {c.kink[b]:.1e}), where no spectrum tells anything"
+    if c.kinks[b]:
+        return (
+            f"no smooth minimum: units of relu or max sit at their kink ({c.kinks[b]}), so that the gradient, "
+            f"{c.gap[b]:.1e}, jumps instead of going to zero; no spectrum tells anything there"
+        )
     return (
         f"no equilibrium found: the search ended with the gradient {c.gap[b]:.1e}; "
         f"the spectrum is that of a point on the way"
@@ -480,7 +482,11 @@ def _stable(c, b):
     if c.regime is not None:
         parts.append(_regime(c.regime[b]))
     if c.crossings[b]:
-        units = "a relu unit changes" if c.crossings[b] == 1 else f"{c.crossings[b]} relu units change"
+        units = (
+            "a unit of relu or max changes"
+            if c.crossings[b] == 1
+            else f"{c.crossings[b]} units of relu or max change"
+        )
         parts.append(f"{units} sides on the way, the prediction holds after that")
     if c.error[b].max() > 0.01 * c.eigenvalues[b, 0]:
         parts.append(f"mu_min is known to {c.error[b, 0]:.1e} only: take more modes")

@@ -16,11 +16,12 @@ import numpy as np  # host only: eigenvalues
 
 from .. import epc, spc
 from ..backend import to_numpy
+from ..convolution import MaxPool2d
 
 EPS = float(np.finfo(float).eps)
 STEP = 1e-100  # of the complex step: its square vanishes
 ROWS = 4096  # lanes (directions times samples) in one gradient
-POLISH, INNER, ADAPTIVE, ROUNDS = 30, 200, 50, 40  # limits of the search for the equilibrium
+POLISH, INNER, ADAPTIVE, ROUNDS, PATIENCE = 30, 200, 50, 40, 5  # limits of the search for the equilibrium
 KINKED = ("relu", "leaky_relu")
 NEAR = 1e-4  # from here on, relative to the start's gradient, Newton's steps take over
 
@@ -89,11 +90,14 @@ class Landscape:
             return e
         return self.join(epc._point(self.net, self.params, self.split(e), self.x, self.y, self.Pi).s)
 
-    def arguments_of_relu(self, z):
-        """What goes into every relu unit at ``z (B, D)``, ``(B, units)``: where one changes sign, the energy has a kink."""
+    def sides(self, z):
+        """Which relu units are on and which pixels win in a max pool at ``z (B, D)``, ``(B, units)`` booleans.
+
+        Where one of them changes, the energy has a kink.
+        """
         tapes = self.look(z).tape[1:]
-        found = [a for block, tape in zip(self.net.blocks, tapes, strict=True) for a in _relu(block, tape)]
-        return np.concatenate([np.zeros((len(z), 0)), *found], axis=1)
+        found = [on for block, tape in zip(self.net.blocks, tapes, strict=True) for on in _sides(block, tape)]
+        return np.concatenate([np.zeros((len(z), 0), bool), *found], axis=1)
 
     def recorded(self, recording):
         """The free variables in a recording of the engine, ``(K, B, D)``."""
@@ -112,11 +116,13 @@ class Landscape:
         return Landscape(rule, self.net, self.params, self.x, self.y, self.Pi)
 
 
-def _relu(block, tape):
-    """Arguments of the relu units of a block, or of the blocks inside of it: arrays ``(B, units)``."""
+def _sides(block, tape):
+    """The sides of a block, or of the blocks inside of it: arrays ``(B, units)``."""
     if hasattr(block, "blocks"):
-        return [a for inner, t in zip(block.blocks, tape, strict=True) for a in _relu(inner, t)]
-    return [tape.a.reshape(len(tape.a), -1)] if getattr(block, "activation", "") in KINKED else []
+        return [on for inner, t in zip(block.blocks, tape, strict=True) for on in _sides(inner, t)]
+    if isinstance(block, MaxPool2d):
+        return [wins.reshape(len(wins), -1) for _, wins in block._winners(tape)]
+    return [(tape.a > 0).reshape(len(tape.a), -1)] if getattr(block, "activation", "") in KINKED else []
 
 
 def length(v):
@@ -129,18 +135,23 @@ def equilibrium(land, z, start):
 
     ``start (B, D)`` is where inference began. A sample whose gradient is not shorter than there, because its step was
     too long, is taken from the start again. The errors are good coordinates for both rules: the equilibria
-    are the same, and the condition number does not grow with depth.
+    are the same, and the smallest eigenvalue does not go to zero with depth.
     """
     of_e = land.of_rule("epc")
     first, floor = length(of_e.gradient(of_start := land.errors_of(start))), rounding(land, start)
     here = land.errors_of(np.where(np.isfinite(z).all(axis=1, keepdims=True), z, start))
     now = length(of_e.gradient(here))
     e = np.where((np.isfinite(now) & (now <= first))[:, None], here, of_start)
+    now = best = np.where(now <= first, now, first)
+    stuck = np.zeros(len(z), int)
     for _ in range(ROUNDS):
-        far = length(of_e.gradient(e)) > np.maximum(NEAR * first, floor)
+        far = (now > np.maximum(NEAR * first, floor)) & (stuck < PATIENCE)
         if not far.any():
             break
         e = np.where(far[:, None], _descend(of_e, e), e)
+        now = length(of_e.gradient(e))
+        stuck = np.where(now < 0.9 * best, 0, stuck + 1)
+        best = np.minimum(best, now)
     return land.from_errors(_newton(of_e, e))
 
 

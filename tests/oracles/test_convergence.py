@@ -388,7 +388,10 @@ def test_a_minimum_at_a_kink_of_relu_is_named(rule):
     params = [{"W": np.array([[1.0]]), "b": np.zeros(1)}, {"W": np.array([[1.0]]), "b": np.zeros(1)}]
     data, options = (np.array([[0.5]]), np.array([[-1.0]])), {"inference_steps": 50, "step_size": 0.1}
     c = convergence(net, params, *data, rule=rule, **options)
-    assert c.verdicts[0].startswith("no smooth minimum: a relu unit sits at its kink")
+    assert c.verdicts[0].startswith(
+        "no smooth minimum: units of relu or max sit at their kink (1), so that the gradient, 5.0e-01"
+    )
+    assert c.kinks[0] == 1
     assert c.gap[0] > 0.4
     assert not c.stable[0]
 
