@@ -243,6 +243,17 @@ def test_the_bracket_separates_convergence_from_none_sample_by_sample(rule, seed
 
 
 @by_rule
+def test_the_equilibrium_is_found_from_any_run(rule):
+    """The same one after no step, a good run, a run that grows, and one that has diverged."""
+    p = tanh_problem(4)
+    found = [report(p, rule, n, lam) for n, lam in ((0, 0.1), (200, 0.1), (40, 1.5), (400, 60.0))]
+    assert_same([c.equilibrium[1:] for c in found[1:]], [found[0].equilibrium[1:]] * 3, 1e-9)
+    for c in found:
+        assert c.settled.all()
+        assert (c.gap <= 100 * c.rounding).all()
+
+
+@by_rule
 def test_a_step_between_two_brackets_is_judged_sample_by_sample(rule):
     """In one batch."""
     p = tanh_problem(4)
@@ -492,7 +503,8 @@ def test_it_prints_and_can_be_stored():
     c = report(linear_problem(), "epc", 30, "adaptive")
     lines = str(c).splitlines()
     assert len(lines) == 1 + 3 + 3
-    assert lines[0].startswith("sample")
+    assert lines[0].split()[:2] == ["step", "2/mu_max"]
+    assert [line.split("  ")[0] for line in lines[1:4]] == ["sample 0", "sample 1", "sample 2"]
     assert [line.split(":")[0] for line in lines[4:]] == ["sample 0", "sample 1", "sample 2"]
     html = c._repr_html_()
     assert html.count("<tr>") == 4
