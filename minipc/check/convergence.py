@@ -163,7 +163,8 @@ def convergence(
     Runs the engine's inference from its feedforward start, finds the equilibrium below, takes the modes of
     the Hessian there, and predicts from the shares of the start in these modes every residual on the way. For linear
     networks the prediction is exact from the first step; for others it is the linearisation at the equilibrium, so the rate
-    at the end agrees, and the number of steps approximately.
+    at the end agrees, and the number of steps approximately. Networks with relu or max pools may have their minimum at a
+    kink, where there is no Hessian; the verdict says so.
 
     Parameters
     ----------
@@ -177,7 +178,8 @@ def convergence(
     step_size : float, or for ePC also "adaptive" or "power"      as in :func:`minipc.spc.infer`, :func:`minipc.epc.infer`
     tolerance : float                 of the residual, to which steps are counted
     modes : int, optional             so many steps of Lanczos; without it all modes are computed where a sample has at most
-                                      512 free variables, else 100 steps of Lanczos are taken
+                                      512 free variables, else 100 steps of Lanczos are taken. Lanczos finds excited
+                                      modes alone, the extreme ones first; ``error`` says how well
 
     Returns
     -------

@@ -545,6 +545,14 @@ def test_bad_arguments_are_named(change, error, message):
         convergence(**{**given, **change})
 
 
+def test_a_loss_that_is_not_finite_is_where_it_stops():
+    """As in the rules: nothing can be inferred from it."""
+    p = linear_problem()
+    p.params[1]["W"][0, 0] = np.nan
+    with pytest.raises(FloatingPointError, match=r"parameter W\[2\] of block 2"):
+        report(p, "spc", 3, 0.1)
+
+
 def test_networks_that_have_no_inference_of_single_samples_are_refused():
     """No hidden layer; batch normalisation on the batch; a recurrent network; a graph."""
     x, y = np.ones((2, 3)), np.ones((2, 2))
@@ -560,7 +568,7 @@ def test_networks_that_have_no_inference_of_single_samples_are_refused():
     frozen, params = pc.freeze_statistics(norm, norm.init(), images)
     assert convergence(frozen, params, images, y, **options).stable.all()
     recurrent = pc.RecurrentNetwork([pc.RNN(3, 4), pc.Dense(4, 2)])
-    with pytest.raises(TypeError, match="net must be a Network"):
+    with pytest.raises(TypeError, match="take check.convergence_in_time"):
         convergence(recurrent, recurrent.init(), x, y, **options)
     graph = pc.Dag([pc.Dense(3, 4), pc.Dense(4, 2)], [(0,), (1,)])
     with pytest.raises(TypeError, match="net must be a Network"):
