@@ -20,6 +20,7 @@ from .. import epc, spc
 from ..arguments import check_count, check_positive_number, prepare, real_precision
 from ..backend import is_array, to_numpy
 from ..inference import check_options, check_precision
+from ..network import check_loss
 from . import tables
 from .descent import CLEAR, run
 from .landscape import EPS, Landscape, equilibrium, length, rounding, shares_of, spectrum
@@ -221,6 +222,7 @@ def convergence(
     x, y = prepare(net, params, x, y)
     _check_network(net)
     Pi = check_precision(net, params, precision)
+    check_loss(net, params, x, net.loss.value(net.forward(params, x), y))
     return told(examine(engine, net, params, x, y, Pi, inference_steps, step_size, tolerance, modes))
 
 

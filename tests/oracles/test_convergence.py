@@ -367,29 +367,53 @@ def test_blocks_of_every_kind(rule, kind):
 # ---------------------------------------------------------------------- what is no minimum
 
 
-def test_a_saddle_is_no_minimum():
-    """gelu at its lowest point: the gradient vanishes, the curvature is 1 - g'' (y - g), from the formula of gelu."""
+def gelu(a):
+    """As equation (ACT.6) has it."""
+    return 0.5 * a * (1 + np.tanh((2 / np.pi) ** 0.5 * (a + 0.044715 * a**3)))
 
-    def gelu(a):
-        return 0.5 * a * (1 + np.tanh((2 / np.pi) ** 0.5 * (a + 0.044715 * a**3)))
 
-    def second(a, h=1e-4):
-        return (gelu(a + h) - 2 * gelu(a) + gelu(a - h)) / h**2
-
-    low, high = -1.0, -0.5  # the slope changes its sign in between
+def root(f, low, high):
+    """Where f goes from below zero to above, by bisection."""
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (low, middle) if gelu(middle + 1e-100j).imag > 0 else (middle, high)
+        low, high = (low, middle) if f(middle) > 0 else (middle, high)
+    return low
+
+
+def one_gelu():
+    """E = (s - x)^2 / 2 + (y - gelu(s))^2 / 2, with one unknown s."""
     net = pc.Network([pc.Dense(1, 1), pc.Dense(1, 1, "gelu", form="pre")])
-    params = [{"W": np.array([[1.0]]), "b": np.zeros(1)}, {"W": np.array([[1.0]]), "b": np.zeros(1)}]
-    data, options = (np.array([[low]]), np.array([[5.0]])), {"inference_steps": 9, "step_size": 0.1}
+    return net, [{"W": np.array([[1.0]]), "b": np.zeros(1)}, {"W": np.array([[1.0]]), "b": np.zeros(1)}]
+
+
+def test_a_saddle_is_no_minimum():
+    """gelu at its lowest point: the gradient vanishes, the curvature is 1 - g'' (y - g), from the formula of gelu."""
+    low, h = root(lambda a: gelu(a + 1e-100j).imag, -1.0, -0.5), 1e-4
+    second = (gelu(low + h) - 2 * gelu(low) + gelu(low - h)) / h**2
     for rule in RULES:
-        c = convergence(net, params, *data, rule=rule, **options)
-        assert_same(c.eigenvalues, np.array([[1 - second(low) * (5 - gelu(low))]]), 1e-6)
+        data = (*one_gelu(), np.array([[low]]), np.array([[5.0]]))
+        c = convergence(*data, rule=rule, inference_steps=9, step_size=0.1)
+        assert_same(c.eigenvalues, np.array([[1 - second * (5 - gelu(low))]]), 1e-6)
         assert c.eigenvalues[0, 0] < -1
         assert not c.stable[0]
         assert c.verdicts[0].startswith("not a minimum: ")
         assert f"eigenvalue {c.eigenvalues[0, 0]:.3g} " in c.verdicts[0]
+
+
+def test_of_two_minima_it_is_the_one_inference_went_to():
+    """Where a run converged; after a step too long, the one below the start, wherever the run ended."""
+
+    def slope(s):
+        return s + 0.7 - (gelu(s + 1e-100j).imag / 1e-100) * (5 - gelu(s))
+
+    left, right = root(slope, -3.0, -0.9), root(slope, 1.0, 4.0)
+    data = (*one_gelu(), np.array([[-0.7]]), np.array([[5.0]]))
+    for lam, steps, expected in ((0.3, 40, right), (1.2, 20, left), (1.8, 6, right)):
+        c = convergence(*data, inference_steps=steps, step_size=lam)
+        assert_same(c.equilibrium[1], np.array([[expected]]))
+    end = pc.spc.infer(*data[:2], [data[2]] * 2, data[3], inference_steps=5, step_size=1.8).s[1]
+    assert abs(end - left) > 1  # the last run was on both sides
+    assert c.residuals[-1, 0] > c.residuals[0, 0]
 
 
 @by_rule
@@ -549,7 +573,7 @@ def test_a_loss_that_is_not_finite_is_where_it_stops():
     """As in the rules: nothing can be inferred from it."""
     p = linear_problem()
     p.params[1]["W"][0, 0] = np.nan
-    with pytest.raises(FloatingPointError, match=r"parameter W\[2\] of block 2"):
+    with pytest.raises(FloatingPointError, match=r"the loss is not finite: parameter W\[2\]"):
         report(p, "spc", 3, 0.1)
 
 
@@ -568,7 +592,7 @@ def test_networks_that_have_no_inference_of_single_samples_are_refused():
     frozen, params = pc.freeze_statistics(norm, norm.init(), images)
     assert convergence(frozen, params, images, y, **options).stable.all()
     recurrent = pc.RecurrentNetwork([pc.RNN(3, 4), pc.Dense(4, 2)])
-    with pytest.raises(TypeError, match="take check.convergence_in_time"):
+    with pytest.raises(TypeError, match=r"take check\.convergence_in_time"):
         convergence(recurrent, recurrent.init(), x, y, **options)
     graph = pc.Dag([pc.Dense(3, 4), pc.Dense(4, 2)], [(0,), (1,)])
     with pytest.raises(TypeError, match="net must be a Network"):
