@@ -326,6 +326,18 @@ def test_lanczos_agrees_with_all_modes(rule, activation):
     assert (few.error[:, 1] < 1e-6).all()
 
 
+def test_lanczos_ends_where_there_are_no_more_modes():
+    """ePC of a linear network excites the two modes of Omega; what is asked for beyond them changes nothing."""
+    p = linear_problem("unit")
+    c, values = report(p, "epc", 30, 0.05, modes=7), np.linalg.eigvalsh(cf.omega(p.params))
+    assert c.eigenvalues.shape == (3, 7)
+    assert (c.excited.sum(axis=1) == 2).all()
+    assert_same(c.eigenvalues[c.excited].reshape(3, 2), np.tile(values, (3, 1)))
+    assert_same([c.eigenvalues[:, 0], c.eigenvalues[:, -1]], [np.full(3, v) for v in values])
+    assert c.stable.all()
+    assert_same(c.predicted[:10], c.residuals[:10], 1e-9)
+
+
 def test_too_few_modes_say_so():
     """The bound on the lowest eigenvalue holds, and the verdict asks for more."""
     rng = np.random.default_rng(0)
