@@ -133,6 +133,8 @@ def test_predicted_steps_are_those_that_it_takes(rule, precision, seed):
     assert (long.observed_steps == needed).all()
     assert (long.predicted_steps == needed).all()
     assert (short.predicted_steps == needed).all()
+    assert (short.more_steps == needed - 10).all()
+    assert (long.more_steps == 0).all()
     assert np.isinf(short.observed_steps).all()
     assert (abs(short.predicted[-1] - short.residuals[-1]) < 1e-9 * short.residuals[0]).all()
 
@@ -444,16 +446,37 @@ def test_a_minimum_at_a_kink_of_relu_is_named(rule):
 
 
 def test_units_that_change_sides_are_counted():
-    """relu from 0.5 to below zero, by hand: with the unit off the equilibrium is the prediction."""
-    net = pc.Network([pc.Dense(1, 1), pc.Dense(1, 2), pc.Dense(2, 1, "relu", form="pre")])
+    """One of two relu units goes off while the other pulls; the target's error of -4 is shared by three predictions."""
+    net = pc.Network([pc.Dense(1, 1), pc.Dense(1, 2, "relu"), pc.Dense(2, 1)])
     params = [
         {"W": np.array([[1.0]]), "b": np.zeros(1)},
-        {"W": np.array([[1.0], [-1.0]]), "b": np.zeros(2)},
-        {"W": np.array([[4.0, 4.0]]), "b": np.zeros(1)},
+        {"W": np.array([[1.0], [1.0]]), "b": np.array([10.0, -0.9])},
+        {"W": np.array([[1.0, 0.0]]), "b": np.zeros(1)},
     ]
-    c = convergence(net, params, np.array([[0.1]]), np.array([[-9.0]]), inference_steps=600, step_size=0.02)
-    star = c.equilibrium[2].ravel()
-    assert c.crossings[0] == int((np.array([0.1, -0.1]) > 0).tolist() != (star > 0).tolist())
+    c = convergence(net, params, np.array([[1.0]]), np.array([[7.0]]), inference_steps=200, step_size=0.3)
+    assert_same(c.equilibrium[1:], [np.array([[-1 / 3]]), np.array([[10 - 5 / 3, 0.0]])])
+    assert c.crossings[0] == 1
+    assert c.kinks[0] == 0
+    assert c.stable[0]
+    assert "a unit of relu or max changes sides on the way" in c.verdicts[0]
+
+
+def test_a_slow_network_is_told_where_it_is_slow():
+    """Two states in a chain of numbers, w2 = 50: the closed form has the condition number, the mode, and the best step."""
+    w2, w3 = 50.0, 0.1
+    net = pc.Network([pc.Dense(1, 1) for _ in range(3)])
+    params = [{"W": np.array([[w]]), "b": np.full(1, 0.5)} for w in (1.0, w2, w3)]
+    H = np.array([[1 + w2**2, -w2], [-w2, 1 + w3**2]])
+    values, vectors = np.linalg.eigh(H)
+    lam = 0.1 / values[1]
+    c = convergence(net, params, np.array([[1.0]]), np.array([[7.0]]), inference_steps=20, step_size=lam)
+    assert_same(c.condition, values[1:] / values[:1], 1e-6)
+    slow = f"slow: condition number {values[1] / values[0]:.2g}, the slowest mode lies {100 * vectors[1, 0] ** 2:.0f} % in layer 2"
+    assert slow in c.verdicts[0]
+    best = 2 / values.sum()
+    assert f"the best step is {best:.3g}, rate {1 - best * values[0]:.4g}" in c.verdicts[0]
+    assert c.verdicts[0].startswith(f"stable: will converge in about {c.more_steps[0]:.0f} more steps, ")
+    assert c.more_steps[0] > 1e5
 
 
 # ---------------------------------------------------------------------- the rest
