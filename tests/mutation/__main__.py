@@ -1,8 +1,8 @@
 """Mutation testing of the engine's gradient code.
 
-    python -m tests.mutation spc epc          run all mutants of these modules (none named: all eight)
-    python -m tests.mutation --again tpc      run again those that survived, and those that are new
-    python -m tests.mutation --table          the score, from the results as they are; the survivors without a reason
+python -m tests.mutation spc epc          run all mutants of these modules (none named: all eight)
+python -m tests.mutation --again tpc      run again those that survived, and those that are new
+python -m tests.mutation --table          the score, from the results as they are; the survivors without a reason
 """
 
 import argparse
@@ -11,8 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from .runner import HERE, MODULES, POOL, Runner, mutants, reach, run_module, source_of
-from .scores import load_results, save_results, table
+from .operators import mutants
+from .runner import HERE, MODULES, POOL, Runner, reach, run_module, source_of
+from .scores import RESULTS, load_results, save_results, table
 
 
 def main(argv=None):
@@ -24,13 +25,15 @@ def main(argv=None):
     parser.add_argument("--budget", type=float, default=6.0, help="seconds of tests a mutant, at most")
     parser.add_argument("--at-most", type=int, default=None, help="that many mutants a module, evenly spread")
     parser.add_argument("--only", default="", help="mutants of functions with this in their name")
-    parser.add_argument("--tests", nargs="*", default=None, help="files or folders of tests, in place of the pool")
-    parser.add_argument("--reach", default=str(HERE / "reach" / "reach.json"), help="where the record is kept")
+    parser.add_argument(
+        "--tests", nargs="*", default=None, help="files or folders of tests, in place of the pool"
+    )
+    parser.add_argument("--folder", default=str(RESULTS), help="where the results are kept")
     options = parser.parse_args(argv)
     modules = options.modules or MODULES
     if not options.table:
         _run(modules, options)
-    print(table(modules, survivors=True))
+    print(table(modules, options.folder, survivors=True))
 
 
 def _run(modules, options):
@@ -43,36 +46,61 @@ def _run(modules, options):
         phases=(Phase.explicit, Phase.generate), report_multiple_bugs=False,
     )  # fmt: skip
     runner = Runner(lambda runner: _work(runner, modules, options))
-    pool = [str(HERE.parent / part) for part in POOL] if options.tests is None else options.tests
-    arguments = ["-p", "no:cacheprovider", "-p", "no:faulthandler", "--tb=no", "--assert=plain", "-q", "-s", *pool]
+    doctests = [str(HERE.parents[1] / "minipc" / f"{name}.py") for name in MODULES]
+    pool = [str(HERE.parent / part) for part in POOL] + doctests if options.tests is None else options.tests
+    arguments = [
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:faulthandler",
+        "--tb=no",
+        "--assert=plain",
+        "-q",
+        "-s",
+        *pool,
+    ]
     status = pytest.main(arguments, plugins=[runner])
     if not runner.items:
         sys.exit(f"no tests were collected (pytest: {status})")
 
 
 def _work(runner, modules, options):
-    tests = reach(runner, Path(options.reach))
+    path = (
+        HERE / "reach" / "reach.json"
+        if options.tests is None
+        else Path(options.folder) / "reach" / "reach.json"
+    )
+    tests = reach(runner, path)
     failing = len(runner.items) - len(tests)
-    print(f"{len(tests)} tests, {failing} left out because they do not pass twice in one process", file=sys.stderr)
+    print(
+        f"{len(tests)} tests, {failing} left out because they do not pass twice in one process",
+        file=sys.stderr,
+    )
     for name in modules:
-        results, every = load_results(name), mutants(source_of(name))
+        results, every = load_results(name, options.folder), mutants(source_of(name))
         alive = {m.key for m in every}
         results = {key: found for key, found in results.items() if key in alive}
         todo = [m for m in every if options.only in m.function]
         if options.again:
-            todo = [m for m in todo if m.key not in results or results[m.key]["status"] in ("survived", "not reached")]
+            todo = [
+                m
+                for m in todo
+                if m.key not in results or results[m.key]["status"] in ("survived", "not reached")
+            ]
         if options.at_most:
             todo = todo[:: max(1, len(todo) // options.at_most)]
         started = time.perf_counter()
 
-        def note(mutant, status, killer, seconds, left_out, results=results, name=name, started=started, todo=todo):
+        def note(
+            mutant, status, killer, seconds, left_out, results=results, name=name, started=started, todo=todo
+        ):
             results[mutant.key] = {
                 "line": mutant.line, "operator": mutant.operator, "status": status, "killer": killer,
                 "seconds": round(seconds, 2), "left_out": left_out,
             }  # fmt: skip
             note.done += 1
             if note.done % 25 == 0 or note.done == len(todo):
-                save_results(name, results)
+                save_results(name, results, options.folder)
                 spent = time.perf_counter() - started
                 lives = sum(found["status"] in ("survived", "not reached") for found in results.values())
                 print(f"{name}: {note.done} of {len(todo)}, {lives} live, {spent / note.done:.2f} s each",
@@ -80,7 +108,7 @@ def _work(runner, modules, options):
 
         note.done = 0
         run_module(runner, name, tests, todo, options.budget, note)
-        save_results(name, results)
+        save_results(name, results, options.folder)
 
 
 if __name__ == "__main__":

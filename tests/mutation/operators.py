@@ -49,7 +49,18 @@ NAMES = {  # one function for another
 }  # fmt: skip
 DROPPED = ("T", "real")  # attributes, and calls without or with arguments, that are left out
 DROPPED_CALLS = ("conj", "copy", "astype", "reshape", "transpose")
-UNWRAPPED = ("float", "int", "abs", "reversed", "ascontiguousarray", "sqrt", "tuple", "list", "real", "swapaxes")
+UNWRAPPED = (
+    "float",
+    "int",
+    "abs",
+    "reversed",
+    "ascontiguousarray",
+    "sqrt",
+    "tuple",
+    "list",
+    "real",
+    "swapaxes",
+)
 
 
 def mutants(source):
@@ -69,12 +80,14 @@ class _Mutator(ast.NodeVisitor):
     def found(self):
         """Named and counted; a change that is no change, or no Python, is not there."""
         seen, mutants = {}, []
-        for function, operator, node, start, end, text in sorted(self.edits, key=lambda e: (e[3], e[4], e[5])):
-            changed = self.source[:start] + text + self.source[end:]
+        for function, operator, start, end, text in sorted(self.edits, key=lambda e: e[2:]):
             first = self.source.count("\n", 0, start)
             last = self.source.count("\n", 0, end)
-            old, new = self.lines[first : last + 1], changed.splitlines()[first : first + text.count("\n") + 1]
-            old, new = (" ".join(line.strip() for line in lines) for lines in (old, new))
+            head, tail = self.source[self.starts[first] : start], self.source[end : self.starts[last + 1]]
+            old, new = (
+                " ".join(line.strip() for line in whole.splitlines())
+                for whole in (head + self.source[start:end] + tail, head + text + tail)
+            )
             if old == new:
                 continue
             at = (function, old, new)
@@ -99,7 +112,7 @@ class _Mutator(ast.NodeVisitor):
     def edit(self, operator, node, text, span=None):
         """Note a mutant: ``text`` in the place of the node, or of another span."""
         start, end = span or self.span(node)
-        self.edits.append((self.function, operator, node, start, end, text))
+        self.edits.append((self.function, operator, start, end, text))
 
     def between(self, operator, node, left, right, pattern, texts):
         """Another sign between two operands."""
@@ -283,7 +296,7 @@ class _Mutator(ast.NodeVisitor):
         if name.startswith(("check_", "_check_")) and arguments and isinstance(arguments[0], ast.Constant):
             arguments = arguments[1:]  # the name for messages
         if name in NAMES:
-            start, end = self.span(node.func)
+            end = self.span(node.func)[1]
             self.edit("function", node, NAMES[name], (end - len(name), end))
         starred = any(isinstance(a, ast.Starred) for a in node.args[:2])
         if len(node.args) > 1 and not starred and len(arguments) == len(node.args):
@@ -307,7 +320,7 @@ class _Mutator(ast.NodeVisitor):
     def without(self, node, word):
         """A keyword left out, with a comma beside it."""
         start, end = self.span(word)
-        before = re.search(r",\s*$", self.source[: start][-200:])
+        before = re.search(r",\s*$", self.source[:start][-200:])
         if before:
             start -= len(before[0])
         elif after := re.match(r"\s*,\s*", self.source[end:]):

@@ -4,6 +4,7 @@ Which tests reach which lines is recorded once (``reach``); a mutant meets those
 have killed much at a low cost first. A test that does not come to an end is a kill, too.
 """
 
+import ast
 import gc
 import hashlib
 import json
@@ -15,14 +16,22 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from .operators import mutants
 from .swap import install
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 MODULES = ("spc", "epc", "blocks", "bptt", "rtrl", "influence", "cells", "tpc")
-POOL = ("mutation/fixed_problems.py", "oracles", "exact", "inputs", "closed_form", "negative", "backend")
+POOL = (
+    "mutation/fixed_problems.py",
+    "oracles",
+    "exact",
+    "inputs",
+    "closed_form",
+    "negative",
+    "backend/test_block_devices.py",
+)
 MEMORY = 8 << 30
+LONGEST = 15  # seconds of a test, while lines are recorded; longer ones are left out
 
 
 def source_of(module):
@@ -69,12 +78,15 @@ def reach(runner, path, modules=MODULES):
     files = {str(ROOT / "minipc" / f"{module}.py"): module for module in modules}
     tests = known["tests"]
     new = [item for name, item in runner.items.items() if name not in tests]
+    signal.signal(signal.SIGALRM, _too_long)
     for i, item in enumerate(new):
         lines = {module: set() for module in modules}
         following = new[i + 1] if i + 1 < len(new) else None
         started = time.perf_counter()
+        signal.alarm(LONGEST)
         with _Trace(files, lines):
             passed = runner.run(item, following)
+        signal.alarm(0)
         seconds = time.perf_counter() - started
         if passed and any(lines.values()) and seconds < 1:
             started = time.perf_counter()
@@ -83,11 +95,15 @@ def reach(runner, path, modules=MODULES):
         tests[item.nodeid] = {
             "seconds": seconds, "passed": passed, **{m: sorted(found) for m, found in lines.items() if found}
         }  # fmt: skip
-        if i % 500 == 499 or following is None:
+        if i % 200 == 199 or following is None:
             print(f"recorded {i + 1} of {len(new)} tests", file=sys.stderr, flush=True)
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(exist_ok=True, parents=True)
             path.write_text(json.dumps(known))
     return {name: test for name, test in tests.items() if name in runner.items and test["passed"]}
+
+
+def _too_long(*_):
+    raise TimeoutError("too slow a test for many mutants")
 
 
 class _Trace:
@@ -139,7 +155,9 @@ def run_module(runner, name, tests, todo, budget, note):
                 break
             order.append(test)
         started = time.perf_counter()
-        status, killer = _one(runner, module, source, mutant, order, tests) if order else ("not reached", None)
+        status, killer = (
+            _one(runner, module, source, mutant, order, tests) if order else ("not reached", None)
+        )
         if killer:
             for place in (mutant.function, None):
                 kills[place, killer] = kills.get((place, killer), 0) + 1
@@ -195,8 +213,6 @@ def _child(runner, module, source, mutant, order, tests, send):
 
 def statements(source):
     """A function: the lines of the smallest statement, or head of one, around a mutant; (0, 0) outside functions."""
-    import ast
-
     tree = ast.parse(source)
     spans = []
     for function in ast.walk(tree):

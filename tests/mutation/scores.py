@@ -6,24 +6,27 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 FIELDS = ("function", "old", "new", "nth")
+RESULTS = HERE / "results"
 
 
-def load_results(module):
+def load_results(module, folder=RESULTS):
     """Results by key; empty if there are none."""
-    path = HERE / "results" / f"{module}.json"
+    path = Path(folder) / f"{module}.json"
     if not path.exists():
         return {}
     rows = json.loads(path.read_text(encoding="utf-8"))
     return {tuple(row[f] for f in FIELDS): {k: v for k, v in row.items() if k not in FIELDS} for row in rows}
 
 
-def save_results(module, results):
+def save_results(module, results, folder=RESULTS):
     """One mutant a line, in the order of the source."""
-    path = HERE / "results" / f"{module}.json"
+    path = Path(folder) / f"{module}.json"
     path.parent.mkdir(exist_ok=True)
     rows = [dict(zip(FIELDS, key, strict=True)) | found for key, found in results.items()]
     rows.sort(key=lambda row: row["line"])
-    path.write_text("[\n" + ",\n".join(json.dumps(r, ensure_ascii=False) for r in rows) + "\n]\n", encoding="utf-8")
+    path.write_text(
+        "[\n" + ",\n".join(json.dumps(r, ensure_ascii=False) for r in rows) + "\n]\n", encoding="utf-8"
+    )
 
 
 def load_equivalent(module):
@@ -35,9 +38,9 @@ def load_equivalent(module):
     return {(r["function"], r["old"], r["new"], r.get("nth", 1)): r["reason"] for r in rows}
 
 
-def score(module):
+def score(module, folder=RESULTS):
     """Counts of one module."""
-    results, reasons = load_results(module), load_equivalent(module)
+    results, reasons = load_results(module, folder), load_equivalent(module)
     killed = sum(found["status"] in ("killed", "timeout") for found in results.values())
     left = [(key, found) for key, found in results.items() if found["status"] in ("survived", "not reached")]
     equivalent = [key for key, _ in left if key in reasons]
@@ -48,10 +51,12 @@ def score(module):
     }  # fmt: skip
 
 
-def table(modules, survivors=False):
+def table(modules, folder=RESULTS, survivors=False):
     """The score as text: killed of those that are not equivalent."""
-    lines = [f"{'module':10} {'mutants':>8} {'killed':>8} {'equivalent':>11} {'survived':>9} {'score':>8} {'s each':>7}"]
-    rows = [score(module) for module in modules]
+    lines = [
+        f"{'module':10} {'mutants':>8} {'killed':>8} {'equivalent':>11} {'survived':>9} {'score':>8} {'s each':>7}"
+    ]
+    rows = [score(module, folder) for module in modules]
     for row in [*rows, _sum(rows)]:
         lived = len(row["survived"])
         share = row["killed"] / max(row["killed"] + lived, 1)

@@ -60,7 +60,9 @@ def _reassign(module, owner, tree, class_name, mutant):
         body = next(n for n in body if getattr(n, "name", None) == name).body
     before, namespace = dict(vars(owner)), {**vars(module), **vars(owner)}
     statement = next(
-        n for n in body if n.lineno <= mutant.line <= n.end_lineno and isinstance(n, ast.Assign | ast.AnnAssign)
+        n
+        for n in body
+        if n.lineno <= mutant.line <= n.end_lineno and isinstance(n, ast.Assign | ast.AnnAssign)
     )
     exec(compile(ast.Module([statement], []), module.__file__, "exec"), namespace)
     target = statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0]
