@@ -1,5 +1,5 @@
 # make tour: see minipc work.   make test: see it proven.   Both set up their own virtual environment.
-# Other commands: make verify, make experiments, make notebooks, make lint, make clean.
+# Other commands: make verify, make experiments, make notebooks, make mutants, make lint, make clean.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # one BLAS thread: small products gain nothing from a second one, and results repeat
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: tour test verify experiments notebooks lint clean
+.PHONY: tour test verify experiments notebooks mutants lint clean
 
 tour: $(VENV)/ready
 	$(BIN)/python -m minipc tour --out tour
@@ -25,6 +25,10 @@ experiments: $(VENV)/ready
 notebooks: $(VENV)/ready
 	$(BIN)/python tutorials/build.py --check
 	$(BIN)/python -m pytest -q --nbmake --nbmake-timeout=120 tutorials
+
+# every small change of the gradient code against the tests (an hour); of one module: python -m tests.mutation spc
+mutants: $(VENV)/ready
+	$(BIN)/python -m tests.mutation
 
 lint: $(VENV)/ready
 	$(BIN)/python -m pip install -q "ruff>=0.9,<1"

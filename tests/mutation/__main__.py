@@ -21,6 +21,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser("python -m tests.mutation", description=__doc__.split("\n")[0])
     parser.add_argument("modules", nargs="*", default=[], help=f"of {', '.join(MODULES)}; none: all")
     parser.add_argument("--again", action="store_true", help="only mutants that are new or survived")
+    parser.add_argument("--new", action="store_true", help="only mutants that have not been run")
     parser.add_argument("--table", action="store_true", help="run nothing, print the score")
     parser.add_argument("--budget", type=float, default=6.0, help="seconds of tests a mutant, at most")
     parser.add_argument("--at-most", type=int, default=None, help="that many mutants a module, evenly spread")
@@ -81,6 +82,8 @@ def _work(runner, modules, options):
         alive = {m.key for m in every}
         results = {key: found for key, found in results.items() if key in alive}
         todo = [m for m in every if options.only in m.function]
+        if options.new:
+            todo = [m for m in todo if m.key not in results]
         if options.again:
             todo = [
                 m

@@ -1,7 +1,8 @@
 """Every small change of a module that mutation testing tries: a list of text edits, one a mutant.
 
 Not changed: docstrings, the words of messages (a string with a space in it, an f-string, the first argument of a
-``check_...``), annotations, decorators, imports, ``__all__``. The conditions of refusals are.
+``check_...``), annotations, decorators, imports, ``__all__``, and the ``strict`` of a ``zip``, which is an assertion.
+The conditions of refusals are.
 """
 
 import ast
@@ -49,6 +50,7 @@ NAMES = {  # one function for another
 }  # fmt: skip
 DROPPED = ("T", "real")  # attributes, and calls without or with arguments, that are left out
 DROPPED_CALLS = ("conj", "copy", "astype", "reshape", "transpose")
+COMMUTE = ("min", "max", "minimum", "maximum", "add", "multiply", "result_type")  # swapped arguments change nothing
 UNWRAPPED = (
     "float",
     "int",
@@ -299,13 +301,13 @@ class _Mutator(ast.NodeVisitor):
             end = self.span(node.func)[1]
             self.edit("function", node, NAMES[name], (end - len(name), end))
         starred = any(isinstance(a, ast.Starred) for a in node.args[:2])
-        if len(node.args) > 1 and not starred and len(arguments) == len(node.args):
+        if len(node.args) > 1 and not starred and len(arguments) == len(node.args) and name not in COMMUTE:
             first, second = node.args[:2]
             span = self.span(first)[0], self.span(second)[1]
             middle = self.source[self.span(first)[1] : self.span(second)[0]]
             self.edit("swapped arguments", node, self.code(second) + middle + self.code(first), span)
         for word in node.keywords:
-            if word.arg is not None and len(node.args) + len(node.keywords) > 1:
+            if word.arg not in (None, "strict") and len(node.args) + len(node.keywords) > 1:
                 self.without(node, word)
         if name in DROPPED_CALLS and isinstance(node.func, ast.Attribute):
             self.edit("call left out", node, self.code(node.func.value))
@@ -315,7 +317,8 @@ class _Mutator(ast.NodeVisitor):
         for argument in arguments:
             self.visit(argument)
         for word in node.keywords:
-            self.visit(word.value)
+            if word.arg != "strict":
+                self.visit(word.value)
 
     def without(self, node, word):
         """A keyword left out, with a comma beside it."""
