@@ -20,8 +20,11 @@ from .blocks import Dense
 from .functions import ACTIVATIONS
 
 
-def applies(net, params, x, y, Pi, record_every, tolerance) -> bool:
-    """Is the fast form there for this case? Real numbers, Dense blocks, unit precisions, no look on the way."""
+def applies(net, params, states, y, Pi, record_every, tolerance) -> bool:
+    """Is the fast form there for this case? Real numbers, Dense blocks, unit precisions, no look on the way.
+
+    ``states``: the input, and the states or errors of the free layers.
+    """
     return (
         len(net.blocks) > 1
         and not record_every
@@ -29,7 +32,7 @@ def applies(net, params, x, y, Pi, record_every, tolerance) -> bool:
         and y is not None
         and all(value is None for value in Pi)
         and all(type(block) is Dense and block.bias and block.scale == 1 for block in net.blocks)
-        and all(value.dtype.kind == "f" for value in (x, y))
+        and all(value.dtype.kind == "f" for value in (*states, y))
         and all(value.dtype.kind == "f" for p in params for value in p.values())
     )
 

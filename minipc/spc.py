@@ -245,7 +245,7 @@ def relax(
         now = _errors(net, params, s, y, Pi, first)
         return now, _activity_gradient(net, params, now)
 
-    if fast.applies(net, params, s[0], y, Pi, record_every, tolerance):  # the same steps, with less work
+    if fast.applies(net, params, s, y, Pi, record_every, tolerance):  # the same steps, with less work
         step, run = int(inference_steps), (first, inference_steps, step_size)
         s = fast.spc_steps(net, params, s, y, now, *run, feedforward=feedforward)
         now, gradient = look(s)

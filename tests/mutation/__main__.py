@@ -66,11 +66,7 @@ def _run(modules, options):
 
 
 def _work(runner, modules, options):
-    path = (
-        HERE / "reach" / "reach.json"
-        if options.tests is None
-        else Path(options.folder) / "reach" / "reach.json"
-    )
+    path = (HERE if options.folder == str(RESULTS) else Path(options.folder)) / "reach" / "reach.json"
     tests = reach(runner, path)
     failing = len(runner.items) - len(tests)
     print(

@@ -203,3 +203,29 @@ def test_where_it_is_used(monkeypatch, options, expected):
     s = spc.feedforward(net, params, x)
     spc.infer(net, params, s, y, precision, inference_steps=2, step_size=0.1, **options)
     assert seen == [expected]
+
+
+@noisy
+@pytest.mark.parametrize("readable", [{}, {"record_every": 1}], ids=["plain", "recorded"])
+@pytest.mark.parametrize("complex_layer", [1, 2])
+def test_complex_states_of_one_layer_are_no_case_for_it(complex_layer, readable):
+    """A complex step in one free layer, with a real input, is the derivative of the states after inference."""
+    net = pc.Network([pc.Dense(3, 4, "tanh"), pc.Dense(4, 5, "tanh"), pc.Dense(5, 2)])
+    params, rng = net.init(0), np.random.default_rng(1)
+    x, y = rng.standard_normal((2, 3)), rng.standard_normal((2, 2))
+    free = [None, rng.standard_normal((2, 4)), rng.standard_normal((2, 5))]
+    along = rng.standard_normal(free[complex_layer].shape)
+
+    def moved(h):
+        return [v + h * along if l == complex_layer else v for l, v in enumerate(free)]
+
+    options = {"inference_steps": 4, "step_size": 0.1, **readable}
+    for run in (
+        lambda free: spc.infer(net, params, [x, *free[1:]], y, **options).s[1:],
+        lambda free: epc.infer(net, params, free, x, y, **options).e[1:],
+    ):
+        slope = [v.imag / 1e-30 for v in run(moved(1e-30j))]
+        ahead, behind = run(moved(1e-5)), run(moved(-1e-5))
+        expected = [(a - b) / 2e-5 for a, b in zip(ahead, behind, strict=True)]
+        assert_live(expected)
+        assert_same(slope, expected, rtol=1e-8)
