@@ -1,7 +1,7 @@
 """Mutation testing of the engine's gradient code.
 
 python -m tests.mutation spc epc          run all mutants of these modules (none named: all eight)
-python -m tests.mutation --again tpc      run again those that survived, and those that are new
+python -m tests.mutation --again tpc      run again those that live without a reason, and new ones
 python -m tests.mutation --table          the score, from the results as they are; the survivors without a reason
 """
 
@@ -13,14 +13,14 @@ from pathlib import Path
 
 from .operators import mutants
 from .runner import HERE, MODULES, POOL, Runner, reach, run_module, source_of
-from .scores import RESULTS, load_results, save_results, table
+from .scores import RESULTS, load_equivalent, load_results, save_results, table
 
 
 def main(argv=None):
     """The command; see the module."""
     parser = argparse.ArgumentParser("python -m tests.mutation", description=__doc__.split("\n")[0])
     parser.add_argument("modules", nargs="*", default=[], help=f"of {', '.join(MODULES)}; none: all")
-    parser.add_argument("--again", action="store_true", help="only mutants that are new or survived")
+    parser.add_argument("--again", action="store_true", help="only those that are new, or live without a reason")
     parser.add_argument("--new", action="store_true", help="only mutants that have not been run")
     parser.add_argument("--table", action="store_true", help="run nothing, print the score")
     parser.add_argument("--budget", type=float, default=6.0, help="seconds of tests a mutant, at most")
@@ -81,11 +81,9 @@ def _work(runner, modules, options):
         if options.new:
             todo = [m for m in todo if m.key not in results]
         if options.again:
-            todo = [
-                m
-                for m in todo
-                if m.key not in results or results[m.key]["status"] in ("survived", "not reached")
-            ]
+            reasons = load_equivalent(name)
+            live = [m for m in todo if results.get(m.key, {}).get("status") not in ("killed", "timeout")]
+            todo = [m for m in live if m.key not in reasons]
         if options.at_most:
             todo = todo[:: max(1, len(todo) // options.at_most)]
         started = time.perf_counter()
@@ -106,7 +104,11 @@ def _work(runner, modules, options):
                       file=sys.stderr, flush=True)  # fmt: skip
 
         note.done = 0
-        run_module(runner, name, tests, todo, options.budget, note)
+        kills = {}  # of earlier runs, too: what has killed in a function comes first
+        for (function, *_), found in results.items():
+            for place in (function, None) if found["killer"] else ():
+                kills[place, found["killer"]] = kills.get((place, found["killer"]), 0) + 1
+        run_module(runner, name, tests, todo, options.budget, note, kills)
         save_results(name, results, options.folder)
 
 

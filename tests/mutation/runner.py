@@ -137,10 +137,10 @@ class _Trace:
 # ---------------------------------------------------------------------- the mutants
 
 
-def run_module(runner, name, tests, todo, budget, note):
+def run_module(runner, name, tests, todo, budget, note, kills):
     """Run the mutants ``todo`` of a module; ``note(mutant, status, killer, seconds)`` is called of each."""
     module, source = import_module(f"minipc.{name}"), source_of(name)
-    spans, kills = statements(source), {}
+    spans = statements(source)
     gc.collect()
     gc.freeze()
     for mutant in todo:
