@@ -317,7 +317,7 @@ def _losses(net, params, p, done, cut):
     return values, v
 
 
-def credit(net, params, tapes, v, through_cells=False):
+def credit(net, params, tapes, v, through_cells):
     """Credit q_t ``(T, B, N)`` of every state, and the gradients of what stands between the states and the loss.
 
     ``v (T, B, o)`` at the outputs. q is the derivative at fixed other states, which reach the loss through their own

@@ -17,7 +17,9 @@ noisy = pytest.mark.filterwarnings("ignore::minipc.InferenceWarning")
 
 def infer(rule, free=FREE, params=PARAMS, x=X, y=Y, precision=None, **options):
     """Inference from any start; the result, and its free layers."""
-    run = rule.infer(NET, params, *(([x, *free[1:]], y) if rule is spc else (free, x, y)), precision, **options)
+    run = rule.infer(
+        NET, params, *(([x, *free[1:]], y) if rule is spc else (free, x, y)), precision, **options
+    )
     return run, (run.s if rule is spc else run.e)[1:]
 
 

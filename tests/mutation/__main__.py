@@ -20,7 +20,9 @@ def main(argv=None):
     """The command; see the module."""
     parser = argparse.ArgumentParser("python -m tests.mutation", description=__doc__.split("\n")[0])
     parser.add_argument("modules", nargs="*", default=[], help=f"of {', '.join(MODULES)}; none: all")
-    parser.add_argument("--again", action="store_true", help="only those that are new, or live without a reason")
+    parser.add_argument(
+        "--again", action="store_true", help="only those that are new, or live without a reason"
+    )
     parser.add_argument("--new", action="store_true", help="only mutants that have not been run")
     parser.add_argument("--table", action="store_true", help="run nothing, print the score")
     parser.add_argument("--budget", type=float, default=6.0, help="seconds of tests a mutant, at most")

@@ -50,7 +50,15 @@ NAMES = {  # one function for another
 }  # fmt: skip
 DROPPED = ("T", "real")  # attributes, and calls without or with arguments, that are left out
 DROPPED_CALLS = ("conj", "copy", "astype", "reshape", "transpose")
-COMMUTE = ("min", "max", "minimum", "maximum", "add", "multiply", "result_type")  # swapped arguments change nothing
+COMMUTE = (
+    "min",
+    "max",
+    "minimum",
+    "maximum",
+    "add",
+    "multiply",
+    "result_type",
+)  # swapped arguments change nothing
 UNWRAPPED = (
     "float",
     "int",
@@ -213,7 +221,7 @@ class _Mutator(ast.NodeVisitor):
         self.edit("break", node, "break")
 
     def visit_Return(self, node):
-        if node.value is not None:
+        if node.value is not None and not (isinstance(node.value, ast.Constant) and node.value.value is None):
             self.edit("drop statement", node, "pass")
             self.visit(node.value)
 
@@ -315,7 +323,10 @@ class _Mutator(ast.NodeVisitor):
             self.edit("call left out", node, f"({self.code(node.args[0])})")
         self.visit(node.func)
         for argument in arguments:
-            self.visit(argument)
+            if not (
+                name == "reshape" and isinstance(argument, ast.UnaryOp)
+            ):  # any negative size is what is left
+                self.visit(argument)
         for word in node.keywords:
             if word.arg != "strict":
                 self.visit(word.value)
