@@ -142,11 +142,10 @@ def test_the_carry_of_a_stretch_can_be_used_twice(name, options):
     first = rtrl.gradient(net, params, inputs[:4], targets[:4], **options)
     reset = np.zeros((3, 3), bool)
     reset[1, 0] = True
-    go_on = (
-        lambda again=None: rtrl.gradient(  # noqa: E731
-            net, params, inputs[4:], targets[4:], reset=again, carry=first.carry, **options
-        )
-    )
+
+    def go_on(again=None):
+        return rtrl.gradient(net, params, inputs[4:], targets[4:], reset=again, carry=first.carry, **options)
+
     expected = go_on().grads
     other = go_on(reset).grads
     assert abs(other[0][next(iter(other[0]))] - expected[0][next(iter(expected[0]))]).max() > 1e-6
