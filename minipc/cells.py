@@ -172,7 +172,7 @@ class Cell:
         xp = array_module(like)
         if not self.learn_h0:
             return xp.zeros((B, self.state_size), like.dtype)
-        return xp.repeat(p["h0"][None], B, axis=0)
+        return xp.repeat(p["h0"][None], B, axis=0).astype(xp.result_type(p["h0"], like), copy=False)
 
     def initial_gradient(self, v):
         """Gradient of the learned initial state from what arrives there, ``v (B, N)`` or per sample and row."""

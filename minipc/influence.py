@@ -325,7 +325,7 @@ class Hybrid(Influence):
         return below + xp.concatenate([fresh[source] for source in self.sources[target]], axis=-1), own
 
 
-def _pull_rows(block, p, x, v, input=True):
+def _pull_rows(block, p, x, v, input):
     """Rows of credit back through a feedforward block: at its input, and at its parameters, per sample.
 
     ``x (T, B, ...)`` its input, ``v (T, B, rows, n_out) -> (T, B, rows, n_in)`` and ``(B, rows, P_l)``.

@@ -113,7 +113,17 @@ def test_every_chain_has_the_gradient_of_bptt(name, options):
 
 @pytest.mark.parametrize("options", [{"influence": "exact"}, {"block": 2}], ids=str)
 @pytest.mark.parametrize(
-    "name", ["Dense, two RNN", "RNN over LRU", "RNN over RTU", "such a block first", "Embedding"]
+    "name",
+    [
+        "Dense, two RNN",
+        "RNN over LRU",
+        "RNN over RTU",
+        "such a block first",
+        "Embedding",
+        "scales",
+        "Flatten",
+        "LayerNorm, Flatten",
+    ],
 )
 def test_float32_stays_float32(name, options):
     """States, gradients, and the influence itself, also after a reset and from one stretch to the next."""
@@ -215,3 +225,40 @@ def test_what_is_no_name_is_refused(name):
     net, params, inputs, targets = problem("Dense, two RNN")
     with pytest.raises(ValueError, match="influence must be one of hybrid, exact"):
         rtrl.gradient(net, params, inputs, targets, influence=name)
+
+
+@pytest.mark.parametrize("options", [{"influence": "exact"}, {"block": 2}, {"block": 5}], ids=str)
+@pytest.mark.parametrize(
+    "name", ["Dense, two RNN", "Dense, LSTM, Dense, GRU", "learned h0", "Flatten", "no bias"]
+)
+def test_a_complex_step_goes_through_influence_and_carry(name, options):
+    """Second derivatives of the loss, along inputs and parameters of the second stretch: RTRL's are BPTT's."""
+    net, params, inputs, targets = problem(name)
+    rng = np.random.default_rng(1)
+    along = [{k: rng.standard_normal(v.shape) for k, v in p.items()} for p in params]
+    h = 1e-20j
+    moved = [{k: v + h * a[k] for k, v in p.items()} for p, a in zip(params, along, strict=True)]
+    expected = bptt.gradient(net, moved, inputs + h, targets).grads
+    found = rtrl.gradient(net, moved, inputs + h, targets, **options).grads
+    slope = lambda tree: [{k: v.imag / 1e-20 for k, v in q.items()} for q in tree]  # noqa: E731
+    assert_live(slope(expected))
+    assert_same(slope(found), slope(expected), rtol=1e-8)
+    late = np.where(np.arange(len(inputs)) < 4, 0, h).reshape(-1, *[1] * (inputs.ndim - 1))
+    first = rtrl.gradient(net, params, inputs[:4], targets[:4], **options)
+    second = rtrl.gradient(net, params, (inputs + late)[4:], targets[4:], carry=first.carry, **options)
+    expected = bptt.gradient(net, params, inputs + late, targets).grads
+    assert_same(slope(second.grads), slope(expected), rtol=1e-8)
+
+
+@pytest.mark.parametrize("options", [{"influence": "exact"}, {"block": 2}, {"block": 7}], ids=str)
+@pytest.mark.parametrize("name", ["Dense, two RNN", "RNN over LRU"])
+def test_a_lane_that_is_reset_owes_nothing_to_the_past(name, options):
+    """Right after a stretch, too, whose last block has not been asked for yet (RTRL.6)."""
+    net, params, inputs, targets = problem(name)
+    M = rtrl.gradient(net, params, inputs, targets, **options).carry.influence
+    q = [np.ones((3, b.state_size)) if l in net.cells else None for l, b in enumerate(net.blocks)]
+    before = M.copy(q)
+    M.reset(np.array([True, True, True]))
+    assert not any(v.any() for g in M.gradients(params, M.readout(q)) for v in g.values())
+    left = before.gradients(params, before.readout(q))
+    assert all(v.any() for g in left[: net.cells[-1]] for v in g.values())
