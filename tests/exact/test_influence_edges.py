@@ -43,6 +43,13 @@ VECTORS = {  # chains on inputs (T, B, M)
     ],
     "learned h0": [pc.RNN(M, 4, "tanh", learn_h0=True), pc.RNN(4, 5, "tanh"), pc.Dense(5, O)],
     "learned h0 above": [pc.RNN(M, 4, "tanh"), pc.RNN(4, 5, "tanh", learn_h0=True), pc.Dense(5, O)],
+    "GRU with learned h0": [pc.GRU(M, 4, learn_h0=True), pc.Dense(4, O)],
+    "LSTM with learned h0": [
+        pc.Dense(M, 4, "tanh"),
+        pc.LSTM(4, 3, learn_h0=True),
+        pc.GRU(3, 4),
+        pc.Dense(4, O),
+    ],
     "LRU with learned h0": [
         pc.LRU(M, 4, 3, learn_h0=True),
         pc.RNN(3, 5, "tanh", learn_h0=True),
