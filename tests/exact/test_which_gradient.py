@@ -84,3 +84,88 @@ def test_every_combination_says_what_it_is(influence, carry, said):
     net, *rest = problem("RNN")
     g = pc.tpc.gradient(net, *rest, influence=influence, carry=carry, inference_steps=3)
     assert re.search(said, g.equals), g.equals
+
+
+SAID = [  # network, influence, carry, other options, what must be said, what must not
+    ("RNN", "exact", "state", {}, r"of nothing exactly.*\(TPR.13\)", "a biased"),
+    ("RNN", "hybrid", "state", {}, r"of nothing exactly.*\(TPR.13\)", "a biased"),
+    ("LRU", "diagonal", "state", {}, r"of nothing exactly.*\(TPR.13\)", "a biased"),
+    ("RNN", "exact", "prediction", {}, r"Moreau.*\(TPR.9\)", "a biased"),
+    ("RNN", "hybrid", "prediction", {}, r"Moreau.*\(TPR.9\)", "a biased"),
+    ("LRU", "diagonal", "prediction", {}, r"Moreau.*\(TPR.9\)", "a biased"),
+    ("RNN", "local", "prediction", {}, r"Moreau.*\(TPR.9\)", "a biased"),
+    ("RNN", "diag", "prediction", {}, r"Moreau.*\(TPR.9\)", "of nothing"),
+    ("Dense, GRU, two blocks", "local", "state", {}, r"a biased estimate .* local ", "of nothing"),
+    ("RNN", "snap-1", "prediction", {}, r"a biased estimate .*snap-1 \(minipc\.approximations\)$", "Moreau"),
+    ("RNN", "eprop", "state", {}, r"a biased estimate .*eprop \(minipc\.eprop\)$", "approximations"),
+    ("RNN", "dni", "state", {}, r"a biased estimate .*dni \(minipc\.dni\)$", "approximations"),
+    ("RNN", "kf", "state", {}, r"a noisy estimate \(kf\)", "a biased"),
+    ("RNN", "reverse-kf", "state", {}, r"a noisy estimate \(reverse-kf\)", "a biased"),
+    ("RNN", None, "state", {}, r"sum F_t\* with a stop.*, at the equilibrium of inference", "Moreau"),
+    (
+        "RNN",
+        None,
+        "state",
+        {"inference": "fixed"},
+        r"sum F_t\* with a stop at the carried state \(tPC.7\)",
+        "equilibrium",
+    ),
+    (
+        "RNN",
+        "implicit",
+        "state",
+        {},
+        r"sum F_t\* along.*, at the equilibrium of inference \(TPR.8\)",
+        "Moreau",
+    ),
+    ("RNN", "plain", "prediction", {}, r"Moreau.*, at the equilibrium of inference \(TPR.9\)", "exactly"),
+]
+
+
+@pytest.mark.filterwarnings("ignore::minipc.InferenceWarning")
+@pytest.mark.parametrize(("name", "influence", "carry", "options", "said", "not_said"), SAID)
+def test_the_table_of_the_module_in_sentences(name, influence, carry, options, said, not_said):
+    """Exact influences by any of their names, estimates with the place where they are described."""
+    net, *rest = problem(name)
+    g = pc.tpc.gradient(
+        net, *rest, **{"influence": influence, "carry": carry, "inference_steps": 3, **options}
+    )
+    assert re.search(said, g.equals), g.equals
+    assert not_said not in g.equals
+
+
+EXACTLY = [  # blocks above the state, options, is it a multiple of BPTT's gradient?
+    (1, {"inference_steps": 1, "step_size": 0.25}, True),
+    (1, {"inference_steps": 2, "step_size": 1.0}, False),
+    (1, {"inference_steps": 1, "step_size": 0.25, "inference": "epc"}, False),
+    (1, {"inference_steps": 1, "step_size": 0.25, "start": "previous"}, False),
+    (1, {"inference_steps": 1, "step_size": 0.25, "precision": [2.0, None]}, False),
+    (1, {"inference_steps": 1, "inference": "newton"}, False),
+    (2, {"inference_steps": 2, "step_size": 1.0}, True),
+    (2, {"inference_steps": 2, "step_size": 0.5}, False),
+    (2, {"inference_steps": 1, "step_size": 1.0}, False),
+    (2, {"inference_steps": 2, "step_size": 1.0, "inference": "epc"}, False),
+    (2, {"inference_steps": 2, "step_size": 1.0, "start": "previous"}, False),
+    (2, {"inference_steps": 2, "step_size": 1.0, "precision": [2.0, None, None]}, False),
+]
+
+
+@pytest.mark.filterwarnings("ignore::minipc.InferenceWarning")
+@pytest.mark.parametrize("carry", ["prediction", "state"])
+@pytest.mark.parametrize("influence", [None, "plain"])
+@pytest.mark.parametrize(("layers", "options", "exact"), EXACTLY)
+def test_exactly_is_said_where_it_is_true_and_nowhere_else(layers, options, exact, influence, carry):
+    """(TPR.11), (TPR.12): of descent from the prediction with unit precisions, the prediction carried; and it is so."""
+    net, *rest = problem("RNN" if layers == 1 else "Dense, GRU, two blocks")
+    g = pc.tpc.gradient(net, *rest, influence=influence, carry=carry, **options)
+    truth = pc.bptt.truncated(net, *rest, steps=1) if influence is None else pc.bptt.gradient(net, *rest)
+    factor = options.get("step_size", 1.0) if layers == 1 else 1.0
+    mine, other = (
+        np.concatenate([v.ravel() for q in at_state(net, t.grads) for v in q.values()]) for t in (g, truth)
+    )
+    is_so = bool(np.linalg.norm(mine - factor * other) < 1e-10 * np.linalg.norm(other))
+    expected = exact and carry == "prediction"
+    assert (f"exactly (TPR.1{layers})" in g.equals) == expected
+    assert is_so >= expected
+    if "inference" not in options:  # what is not said is not so, either; epc's first step is another descent
+        assert is_so == expected

@@ -273,7 +273,12 @@ class _Mutator(ast.NodeVisitor):
     def visit_Compare(self, node):
         for left, op, right in zip([node.left, *node.comparators], node.ops, node.comparators, strict=False):
             self.between("comparison", node, left, right, COMPARISON, COMPARE[type(op)])
-        self.generic_visit(node)
+        self.visit(node.left)
+        for op, right in zip(node.ops, node.comparators, strict=True):
+            if isinstance(op, ast.In | ast.NotIn) and isinstance(right, ast.Tuple):
+                self.generic_visit(right)  # the order of what something is looked for in does not count
+            else:
+                self.visit(right)
 
     # ------------------------------------------------------------------ arithmetic
     def visit_BinOp(self, node):
