@@ -5,7 +5,7 @@ import pytest
 from helpers.checks import assert_same
 
 import minipc as pc
-from minipc import tpc
+from minipc import fast, tpc
 
 M, O, B = 3, 2, 3
 NETS = {
@@ -113,3 +113,42 @@ def test_entries_of_a_damped_influence(name):
     above = sum(v.size for p in params[net.cells[-1] + 1 :] for v in p.values())
     assert diag.entries == exact.entries
     assert implicit.entries == exact.entries + B * 4 * above
+
+
+def test_a_certificate_needs_inference_that_descends():
+    """With fixed predictions nothing is at the minimum of F_t, which the bound is about."""
+    with pytest.raises(ValueError, match="inference fixed does not: take plain"):
+        tpc.certificate(*problem("RNN"), inference="fixed")
+    with pytest.raises(ValueError, match="the traces of a diagonal cell do not close under it"):
+        tpc.certificate(*problem("eLSTM"))
+
+
+@pytest.mark.parametrize("name", ["RNN", "hidden readout", "GRU over RNN"])
+def test_a_certificate_begins_anew_at_a_reset(name):
+    """After it, bounds and gradients are those of the rest alone: what was before leaves no distance."""
+    net, params, x, y = problem(name, T=8)
+    reset = np.zeros((8, B), bool)
+    reset[3, :2] = True
+    options = {"inference_steps": 5, "step_size": 0.1}
+    c = tpc.certificate(net, params, x, y, reset=reset, **options)
+    whole = tpc.certificate(net, params, x, y, **options)
+    first = tpc.certificate(net, params, x[:3], y[:3], **options)
+    rest = tpc.certificate(net, params, x[3:, :2], y[3:, :2], **options)
+    assert_same([c.delta[:3], c.gradient[:3]], [first.delta, first.gradient], rtol=1e-12)
+    assert_same([c.delta[3:, :2], 1 + c.gradient[3:, :2]], [rest.delta, 1 + rest.gradient], rtol=1e-12)
+    assert_same([c.delta[:, 2], c.gradient[:, 2]], [whole.delta[:, 2], whole.gradient[:, 2]], rtol=1e-12)
+    assert abs(c.delta[3:, :2] - whole.delta[3:, :2]).max() > 1e-6
+    assert_same(c.total, c.gradient.sum(axis=0), rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["hidden readout", "no readout", "RNN"])
+def test_from_the_previous_state_the_fast_steps_are_the_readable_ones(name, monkeypatch):
+    """Inference that starts away from the prediction has errors everywhere from its first step on (tPC.5)."""
+    arguments = problem(name)
+    options = {"start": "previous", "inference_steps": 4, "step_size": 0.2, "influence": "plain"}
+    quick = tpc.gradient(*arguments, **options)
+    monkeypatch.setattr(fast, "applies", lambda *_: False)
+    readable = tpc.gradient(*arguments, **options)
+    assert_same([quick.states, quick.grads], [readable.states, readable.grads], rtol=1e-11)
+    other = tpc.gradient(*arguments, **{**options, "start": "prediction"})
+    assert abs(other.states - readable.states).max() > 1e-3

@@ -97,6 +97,7 @@ SAID = [  # network, influence, carry, other options, what must be said, what mu
     ("RNN", "diag", "prediction", {}, r"Moreau.*\(TPR.9\)", "of nothing"),
     ("Dense, GRU, two blocks", "local", "state", {}, r"a biased estimate .* local ", "of nothing"),
     ("RNN", "snap-1", "prediction", {}, r"a biased estimate .*snap-1 \(minipc\.approximations\)$", "Moreau"),
+    ("RNN", "snap-1", "prediction", {"inference": "fixed"}, "a biased estimate", "exactly"),
     ("RNN", "eprop", "state", {}, r"a biased estimate .*eprop \(minipc\.eprop\)$", "approximations"),
     ("RNN", "dni", "state", {}, r"a biased estimate .*dni \(minipc\.dni\)$", "approximations"),
     ("RNN", "kf", "state", {}, r"a noisy estimate \(kf\)", "a biased"),

@@ -90,12 +90,10 @@ def _work(runner, modules, options):
             todo = todo[:: max(1, len(todo) // options.at_most)]
         started = time.perf_counter()
 
-        def note(
-            mutant, status, killer, seconds, left_out, results=results, name=name, started=started, todo=todo
-        ):
+        def note(mutant, status, killer, seconds, results=results, name=name, started=started, todo=todo):
             results[mutant.key] = {
                 "line": mutant.line, "operator": mutant.operator, "status": status, "killer": killer,
-                "seconds": round(seconds, 2), "left_out": left_out,
+                "seconds": round(seconds, 2),
             }  # fmt: skip
             note.done += 1
             if note.done % 25 == 0 or note.done == len(todo):

@@ -29,6 +29,7 @@ POOL = (
     "closed_form",
     "negative",
     "backend/test_block_devices.py",
+    "backend/test_carry_devices.py",
 )
 MEMORY = 8 << 30
 LONGEST = 15  # seconds of a test, while lines are recorded; longer ones are left out
@@ -161,7 +162,7 @@ def run_module(runner, name, tests, todo, budget, note, kills):
         if killer:
             for place in (mutant.function, None):
                 kills[place, killer] = kills.get((place, killer), 0) + 1
-        note(mutant, status, killer, time.perf_counter() - started, len(reached) - len(order))
+        note(mutant, status, killer, time.perf_counter() - started)
 
 
 def _ordered(reached, tests, kills, function):

@@ -5,7 +5,6 @@ import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FIELDS = ("function", "old", "new", "nth")
 RESULTS = HERE / "results"
 
 
@@ -14,19 +13,40 @@ def load_results(module, folder=RESULTS):
     path = Path(folder) / f"{module}.json"
     if not path.exists():
         return {}
-    rows = json.loads(path.read_text(encoding="utf-8"))
-    return {tuple(row[f] for f in FIELDS): {k: v for k, v in row.items() if k not in FIELDS} for row in rows}
+    found, results = json.loads(path.read_text(encoding="utf-8")), {}
+    for function, line, old, changes in found["places"]:
+        for new, nth, operator, status, killer, seconds in changes:
+            results[function, old, new, nth] = {
+                "line": line,
+                "operator": operator,
+                "status": status,
+                "killer": None if killer is None else found["tests"][killer],
+                "seconds": seconds,
+            }
+    return results
 
 
 def save_results(module, results, folder=RESULTS):
-    """One mutant a line, in the order of the source."""
-    path = Path(folder) / f"{module}.json"
+    """The mutants of a line together, in the order of the source; the tests that killed them by their number."""
+    path, places = Path(folder) / f"{module}.json", {}
     path.parent.mkdir(exist_ok=True)
-    rows = [dict(zip(FIELDS, key, strict=True)) | found for key, found in results.items()]
-    rows.sort(key=lambda row: row["line"])
-    path.write_text(
-        "[\n" + ",\n".join(json.dumps(r, ensure_ascii=False) for r in rows) + "\n]\n", encoding="utf-8"
-    )
+    tests = sorted({found["killer"] for found in results.values() if found["killer"]})
+    number = {test: i for i, test in enumerate(tests)} | {None: None}
+    for (function, old, new, nth), found in sorted(
+        results.items(), key=lambda item: (item[1]["line"], item[0])
+    ):
+        change = [
+            new,
+            nth,
+            *(found[k] for k in ("operator", "status")),
+            number[found["killer"]],
+            found["seconds"],
+        ]
+        places.setdefault((function, found["line"], old), []).append(change)
+    rows = [json.dumps([*place, changes], ensure_ascii=False) for place, changes in places.items()]
+    names = [json.dumps(test, ensure_ascii=False) for test in tests]
+    text = '{"tests": [\n' + ",\n".join(names) + '\n],\n"places": [\n' + ",\n".join(rows) + "\n]}\n"
+    path.write_text(text, encoding="utf-8")
 
 
 def load_equivalent(module):
