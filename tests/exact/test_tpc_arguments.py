@@ -5,7 +5,7 @@ import pytest
 from helpers.checks import assert_same
 
 import minipc as pc
-from minipc import fast, tpc
+from minipc import tpc
 
 M, O, B = 3, 2, 3
 NETS = {
@@ -139,16 +139,3 @@ def test_a_certificate_begins_anew_at_a_reset(name):
     assert_same([c.delta[:, 2], c.gradient[:, 2]], [whole.delta[:, 2], whole.gradient[:, 2]], rtol=1e-12)
     assert abs(c.delta[3:, :2] - whole.delta[3:, :2]).max() > 1e-6
     assert_same(c.total, c.gradient.sum(axis=0), rtol=1e-14)
-
-
-@pytest.mark.parametrize("name", ["hidden readout", "no readout", "RNN"])
-def test_from_the_previous_state_the_fast_steps_are_the_readable_ones(name, monkeypatch):
-    """Inference that starts away from the prediction has errors everywhere from its first step on (tPC.5)."""
-    arguments = problem(name)
-    options = {"start": "previous", "inference_steps": 4, "step_size": 0.2, "influence": "plain"}
-    quick = tpc.gradient(*arguments, **options)
-    monkeypatch.setattr(fast, "applies", lambda *_: False)
-    readable = tpc.gradient(*arguments, **options)
-    assert_same([quick.states, quick.grads], [readable.states, readable.grads], rtol=1e-11)
-    other = tpc.gradient(*arguments, **{**options, "start": "prediction"})
-    assert abs(other.states - readable.states).max() > 1e-3
