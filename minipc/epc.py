@@ -268,9 +268,7 @@ def _fixed_steps(net, params, e, x, y, Pi, first, at, terms, inference_steps, st
         scale = scale + fall if step == 0 else scale
         return xp.maximum(curvature, _curvature_met(fall, slope, lam, scale))
 
-    if fast.applies(
-        net, params, [x, *e[1:]], y, Pi, record.every, tolerance
-    ):  # the same steps, with less work
+    if fast.applies(net, params, [x, *e[1:]], y, Pi, record.every, tolerance):  # the same, with less work
         size = lam if step_size == "power" else float(step_size)
         watch, watched = step_size == "power", xp.ones_like(like, dtype=bool)
         descent = fast.ErrorDescent(net, params, e, y, at, first, size)

@@ -318,9 +318,7 @@ class Hybrid(Influence):
             fresh[l, "state"] = fresh[l, "state"] + past
             if self.below[l] is not None:
                 width = self.below[l].shape[-1]
-                below[..., :width] += (
-                    swept.start @ self.below[l]
-                )  # a gated cell: below a diagonal one K is one
+                below[..., :width] += swept.start @ self.below[l]  # a gated cell: else K is one
             v = block.pull_input(p, tape, swept) if l > 0 else None
             v = v + direct if direct is not None and v is not None else v
         xp = array_module(below)

@@ -2,6 +2,8 @@
 
 python -m tests.mutation spc epc          run all mutants of these modules (none named: all eight)
 python -m tests.mutation --again tpc      run again those that live without a reason, and new ones
+python -m tests.mutation --new            go on where a run was stopped
+python -m tests.mutation --listed         run those that are said to be equivalent: none may be killed
 python -m tests.mutation --table          the score, from the results as they are; the survivors without a reason
 """
 
@@ -24,6 +26,7 @@ def main(argv=None):
         "--again", action="store_true", help="only those that are new, or live without a reason"
     )
     parser.add_argument("--new", action="store_true", help="only mutants that have not been run")
+    parser.add_argument("--listed", action="store_true", help="only those that are listed as equivalent")
     parser.add_argument("--table", action="store_true", help="run nothing, print the score")
     parser.add_argument("--budget", type=float, default=6.0, help="seconds of tests a mutant, at most")
     parser.add_argument("--at-most", type=int, default=None, help="that many mutants a module, evenly spread")
@@ -82,8 +85,10 @@ def _work(runner, modules, options):
         todo = [m for m in every if options.only in m.function]
         if options.new:
             todo = [m for m in todo if m.key not in results]
+        reasons = load_equivalent(name)
+        if options.listed:
+            todo = [m for m in todo if m.key in reasons]
         if options.again:
-            reasons = load_equivalent(name)
             live = [m for m in todo if results.get(m.key, {}).get("status") not in ("killed", "timeout")]
             todo = [m for m in live if m.key not in reasons]
         if options.at_most:
