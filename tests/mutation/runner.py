@@ -139,22 +139,23 @@ class _Trace:
 
 
 def run_module(runner, name, tests, todo, budget, note, kills):
-    """Run the mutants ``todo`` of a module; ``note(mutant, status, killer, seconds)`` is called of each."""
+    """Run the mutants ``todo`` of a module; ``note(mutant, status, killer, seconds)`` is called of each.
+
+    ``kills`` counts, by function and test, what has killed already. The engine as it is goes first, as a control.
+    """
     module, source = import_module(f"minipc.{name}"), source_of(name)
     spans = statements(source)
     gc.collect()
     gc.freeze()
+    using = _within(budget, _ordered([t for t in tests if tests[t].get(name)], tests, kills, None), tests)
+    if (control := _one(runner, module, source, None, using, tests))[0] != "survived":
+        sys.exit(f"{control[1]} fails on the engine itself: what it kills says nothing")
     for mutant in todo:
         first, last = spans(mutant)
         reached = [t for t, test in tests.items() if any(first <= l <= last for l in test.get(name, ()))]
         if first == 0:  # at the level of the module or a class: whatever uses the module
             reached = [t for t, test in tests.items() if test.get(name)]
-        order, spent = [], 0.0
-        for test in _ordered(reached, tests, kills, mutant.function):
-            spent += tests[test]["seconds"] + 0.003
-            if spent > budget and order:
-                break
-            order.append(test)
+        order = _within(budget, _ordered(reached, tests, kills, mutant.function), tests)
         started = time.perf_counter()
         status, killer = (
             _one(runner, module, source, mutant, order, tests) if order else ("not reached", None)
@@ -163,6 +164,16 @@ def run_module(runner, name, tests, todo, budget, note, kills):
             for place in (mutant.function, None):
                 kills[place, killer] = kills.get((place, killer), 0) + 1
         note(mutant, status, killer, time.perf_counter() - started)
+
+
+def _within(budget, order, tests):
+    """The first tests, as many as take so many seconds, and one at least."""
+    spent = 0.0
+    for i, test in enumerate(order):
+        spent += tests[test]["seconds"] + 0.003
+        if spent > budget and i:
+            return order[:i]
+    return order
 
 
 def _ordered(reached, tests, kills, function):
@@ -200,7 +211,8 @@ def _child(runner, module, source, mutant, order, tests, send):
         os.dup2(null, 2)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        install(module, source, mutant)
+        if mutant is not None:  # None is the control
+            install(module, source, mutant)
         for i, name in enumerate(order):
             os.write(send, b"%d\n" % i)
             signal.setitimer(signal.ITIMER_REAL, 5 + 30 * tests[name]["seconds"])
