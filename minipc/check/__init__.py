@@ -1,20 +1,25 @@
 """Checking derivations: compare gradients, differentiate numerically, explain a wrong answer by name."""
 
 from . import sandbox
+from .audit import audit
 from .comparison import Comparison, Row, compare, complex_step
 from .convergence import Convergence, convergence
 from .convergence_in_time import convergence_in_time
 from .derivatives import gradient, hessian_vector, jacobian, jvp, vjp
 from .explanation import Explanation, exercises, explain
+from .parts import Audit, Part
 from .verdicts import DerivativeCheck, DerivativeRow
 
 __all__ = [
+    "Audit",
     "Comparison",
     "Convergence",
     "DerivativeCheck",
     "DerivativeRow",
     "Explanation",
+    "Part",
     "Row",
+    "audit",
     "compare",
     "complex_step",
     "convergence",

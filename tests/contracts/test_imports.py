@@ -53,6 +53,10 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "wire": 10,
     "child": 11,
     "sandbox": 13.4,
+    "equilibrium": 12,
+    "causes": 13,  # they stand on the rules
+    "parts": 13.1,
+    "audit": 13.2,
     **dict.fromkeys(["mistakes", "plotting"], 9),
     "filtering": 10,
     "landscape": 9.2,
