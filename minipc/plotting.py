@@ -12,6 +12,16 @@ import numpy as np
 from .files import replacing
 
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe & Ito: safe for colour-blind eyes
+AUDIT_COLOURS = {  # Okabe & Ito, and grey, in the order in which minipc.check.audit takes the causes
+    "stale weights": "#56B4E9",
+    "inference not converged": "#E69F00",
+    "undamped influence": "#CC79A7",
+    "finite beta": "#0072B2",
+    "influence approximation": "#009E73",
+    "layer-locality": "#F0E442",
+    "truncation in time": "#D55E00",
+    "other": "#4D4D4D",
+}
 STYLE = {
     "font.size": 15,
     "axes.titlesize": 16,
@@ -284,3 +294,76 @@ def _factors(axes, result, b, colour):
     axes.scatter(x, factor, s=20 + 300 * share / (share.max() or 1), color=colour, alpha=0.6, lw=0)
     axes.plot(x[factor.argmax()], factor.max(), "o", mfc="none", mec=colour, mew=2.5, ms=22)
     return x
+
+
+@_styled
+def audit(found):
+    """Where a rule's gradient parts from the exact one: of every parameter its relative error, as the sum of its parts.
+
+    ``found`` is what :func:`minipc.check.audit` returns. Left: a bar for each cause, as long as the part is along the
+    difference, (CHK.15): those to the right of zero add to it, those to the left take away, and the dot, the relative error, is
+    their sum. Right: the whole size of each part, of all parameters together.
+    """
+    causes = [cause for cause in AUDIT_COLOURS if cause in found.parts]
+    errors = np.array([found.relative_error, *(row.relative_error for row in found.comparison.rows)])
+    finite = np.isfinite(errors)
+    figure = _figure(figsize=(13, 3.2 + 0.42 * len(errors)))
+    if causes:
+        left, right = figure.subplots(1, 2, width_ratios=(2.2, 1))
+        _audit_sizes(right, found, causes)
+    else:
+        left = figure.subplots()
+    reach = _audit_bars(left, found, causes, np.where(finite, errors, 0))
+    left.plot(
+        errors, range(len(errors)), "o", color="white", mec="black", mew=2, ms=9, label="relative error"
+    )
+    for row in np.flatnonzero(~finite):
+        left.text(0, row, r"  $\infty$", va="center")
+    low, high = (0, 1) if found.only_rounding else reach
+    left.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
+    left.axvline(0, color="black", lw=1)
+    left.axhline(0.5, color="0.6", lw=1, ls=":")
+    left.set_yticks(range(len(errors)), ["all", *map(_symbol, found.exact)])
+    left.set(xlabel=r"part along the difference, over $|g^\star|$", ylim=(len(errors) - 0.4, -0.6))
+    left.grid(axis="x", alpha=0.3)
+    also = ", equal to rounding" if found.only_rounding else "" if causes else ", cause unknown"
+    error = f"relative error {found.relative_error:.2g}"
+    figure.suptitle(f"{found.rule} against {found.against}: {error}{also}", fontsize=17)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=13)
+    return figure
+
+
+def _audit_bars(axes, found, causes, errors):
+    """Bars of every parameter, one behind the other to both sides of zero; how far they reach."""
+    rows, names = np.arange(len(errors)), [None, *found.exact]
+    ends = np.zeros((2, len(names)))  # to the left, to the right
+    if not causes:
+        axes.barh(rows, errors, color="0.8", height=0.65, label="unknown")
+    for cause in causes:
+        width = np.array([found.part(cause, n).share * e for n, e in zip(names, errors, strict=True)])
+        side = (width > 0).astype(int)
+        options = {"color": AUDIT_COLOURS[cause], "ec": "white", "lw": 0.8, "label": cause}
+        axes.barh(rows, width, left=ends[side, rows], height=0.65, **options)
+        ends[side, rows] += width
+    return min(ends.min(), 0), max(ends.max(), errors.max())
+
+
+def _audit_sizes(axes, found, causes):
+    """The whole size of each part, all parameters together, and its share."""
+    sizes = [found.part(cause).size for cause in causes]
+    bars = axes.barh(causes, sizes, height=0.65, color=[AUDIT_COLOURS[cause] for cause in causes])
+    shares = [round(100 * found.part(cause).share) for cause in causes]  # integers have no -0
+    if not found.only_rounding:
+        axes.bar_label(bars, [f" {share} %" for share in shares], fontsize=13)
+    axes.set_yticks(range(len(causes)), [textwrap.fill(cause, 14) for cause in causes], fontsize=13)
+    far = 1 if found.only_rounding else 1.25 * max(sizes)
+    axes.set(xlabel=r"size $|p| / |g^\star|$", title="parts: all, with share", xlim=(0, far))
+    axes.invert_yaxis()
+
+
+def _symbol(name):
+    """``b_V[2]`` as a formula."""
+    letter, _, rest = name.partition("[")
+    below = "".join(part.rstrip("]") + "," for part in rest.split("[")).rstrip(",")
+    base, _, index = letter.partition("_")
+    return rf"${base}_{{{','.join(filter(None, (index, below)))}}}$" if below else f"${base}$"
