@@ -12,7 +12,7 @@ r"""Where a rule's gradient parts from the exact one: its causes, switched off o
 The order is that of ``CAUSES``, the same for every rule. What a cause is charged with depends on it: another order gives other
 parts with the same sum. Each rule has a generator here that yields ``(cause, gradients without it)`` in this order; what it does
 not yield does not apply to the rule. The last gradients that it yields come from the rule's own machinery, not from
-backpropagation, so that it is seen, not assumed, that they are the exact ones.
+backpropagation (but for a graph), so that it is seen, not assumed, that they are the exact ones.
 """
 
 import copy
@@ -131,7 +131,12 @@ def _nothing(problem, options, given):
 
 def _in_space(problem, options, given):
     """sPC, ePC and what has their equilibrium."""
-    yield "inference not converged", _equilibrium(problem, given.states, options["precision"])  # (CHK.16)
+    yield from _to_rest(problem, options, _equilibrium(problem, given.states, options["precision"]))
+
+
+def _to_rest(problem, options, at_rest):
+    """Inference to its end, then the limit of no weight; ``at_rest`` are the gradients there."""
+    yield "inference not converged", at_rest  # (CHK.16)
     yield "finite beta", _limit(problem, options)  # (CHK.16)
 
 
@@ -156,7 +161,7 @@ def at_rest(problem):
 def _note_residual(problem, residual):
     if not residual < at_rest(problem):
         problem.notes.append(
-            f"No equilibrium was found, the relative residual is {residual:.1e} (a minimum at the kink of a max-pool or of a "
+            f"No equilibrium was found, the residual is {residual:.1e} (a minimum at the kink of a max-pool or of a "
             f"relu is none): what is said of inference and of beta is about the point that was reached."
         )
 
@@ -190,33 +195,29 @@ def _to_the_fixed_point(problem, options, given):
 
 def _pc_alm(problem, options, given):
     """Multipliers at rest carry backprop's errors; without any it is sPC with rho times the precision (sPC.20)."""
-    if not options["dual_step"]:
-        yield (
-            "inference not converged",
-            _equilibrium(problem, given.states, options["precision"], penalty=float(options["penalty"])),
-        )
-        yield "finite beta", _limit(problem, options)
+    if options["dual_step"]:
+        yield from _to_the_fixed_point(problem, options, given)
         return
-    yield from _to_the_fixed_point(problem, options, given)
+    rho = float(options["penalty"])
+    at_rest = _equilibrium(problem, given.states, options["precision"], penalty=rho)
+    yield from _to_rest(problem, options, at_rest)
 
 
 def _nudged(problem, options, given):
+    """The loss has the weight beta."""
     beta = float(options["beta"])
-    yield (
-        "inference not converged",
-        _equilibrium(problem, given.states, options["precision"], weight=beta),
-    )  # (CHK.16)
-    yield "finite beta", _limit(problem, options)
+    at_rest = _equilibrium(problem, given.states, options["precision"], weight=beta)  # (sPC.16)
+    yield from _to_rest(problem, options, at_rest)
 
 
 def _centred(problem, options, given):
+    """The mean of a nudge to the target and of one away from it, each divided by its beta (sPC.17)."""
     beta, precision = float(options["beta"]), options["precision"]
     other = problem.run(variants.nudged, **(options | {"beta": -beta}))
     up = _equilibrium(problem, given.states, precision, weight=beta)
     down = _equilibrium(problem, other.states, precision, weight=-beta)
     middle = [{k: 0.5 * (p[k] + q[k]) for k in p} for p, q in zip(up, down, strict=True)]  # (sPC.17)
-    yield "inference not converged", middle  # (CHK.16)
-    yield "finite beta", _limit(problem, options)
+    yield from _to_rest(problem, options, middle)
 
 
 def _target_interpolation(problem, options, given):
@@ -224,9 +225,8 @@ def _target_interpolation(problem, options, given):
     net, params, beta = problem.net, problem.params, float(options["beta"])
     x, y = prepare(net, params, problem.inputs, problem.targets)
     nearer = y - (1 - beta) * net.loss.error(net.forward(params, x), y)  # (sPC.15)
-    found = _equilibrium(problem, given.states, options["precision"], targets=nearer)
-    yield "inference not converged", _scaled(1 / beta, found)  # (CHK.16)
-    yield "finite beta", _limit(problem, options)
+    at_rest = _equilibrium(problem, given.states, options["precision"], targets=nearer)
+    yield from _to_rest(problem, options, _scaled(1 / beta, at_rest))  # (sPC.15)
 
 
 # ---------------------------------------------------------------------- in time
@@ -296,10 +296,7 @@ def _settled(problem, options, given):
         settled = options | {"step_size": 0.1} | ends
         try:
             g = problem.run(tpc.gradient, **settled)
-        except (
-            ValueError,
-            FloatingPointError,
-        ):  # second derivatives that a block does not have; Newton went astray
+        except (ValueError, FloatingPointError):  # no second derivatives; Newton went astray
             continue
         left = float(g.residual.max())
         best = (left, settled, g.grads) if left < best[0] else best
@@ -315,7 +312,8 @@ def _implicit(problem, settled):
         return problem.run(tpc.gradient, **(settled | {"influence": "implicit"})).grads
     except ValueError:
         problem.notes.append(
-            "The damped influence needs Dense blocks above a gated cell: here what its absence does is counted as finite beta."
+            "The damped influence cannot be found here, it needs Dense blocks above a gated cell: what its absence does is "
+            "counted as finite beta."
         )
         return None
 
