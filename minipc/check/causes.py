@@ -39,7 +39,7 @@ CAUSES = {
     "other": "none of these",
 }
 NEWTON = {"inference": "newton", "inference_steps": 30, "tolerance": None}
-DESCENT = {"inference": "epc", "step_size": "adaptive", "inference_steps": 3000, "tolerance": None}
+DESCENT = {"inference": "epc", "step_size": "adaptive", "inference_steps": 1000, "tolerance": None}
 
 
 class Problem(NamedTuple):
@@ -161,8 +161,9 @@ def at_rest(problem):
 def _note_residual(problem, residual):
     if not residual < at_rest(problem):
         problem.notes.append(
-            f"No equilibrium was found, the residual is {residual:.1e} (a minimum at the kink of a max-pool or of a "
-            f"relu is none): what is said of inference and of beta is about the point that was reached."
+            f"No equilibrium was found, the residual is {residual:.1e} (a minimum at the kink of a max-pool or of a relu is "
+            f"none, and some blocks need very many steps): what is said of inference and of beta is about the point that was "
+            f"reached."
         )
 
 
