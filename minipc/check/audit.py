@@ -9,12 +9,21 @@ r"""Audit a learning rule: how far its gradient is from the exact one, and what 
 """
 
 import copy
+import functools
 import inspect
 
 import numpy as np
 
 from .. import bptt, dag, rtrl, rules, variants
-from ..arguments import check_optimizer, first_parameter, generator, real_precision, takes_integers
+from ..arguments import (
+    check_array,
+    check_optimizer,
+    check_params,
+    first_parameter,
+    generator,
+    real_precision,
+    takes_integers,
+)
 from ..backend import array_module, as_backend, to_numpy
 from ..dag import Dag
 from .causes import WAYS, Problem, exact, way
@@ -92,14 +101,14 @@ def audit(
     >>> [cause for cause, share in found.shares.items() if share > 0.01], found.relative_error > 0.1
     (['truncation in time'], True)
     """
-    function, known = rules.find_rule(rule), _known(net, rule, like)
-    data = {"mask": mask, "h0": h0, "reset": reset}
-    problem = _problem(net, params, inputs, targets, data, seed)
+    function, model = rules.find_rule(rule), None if like is None else rules.find_rule(like)
+    known = _known(net, function, model)
+    problem = _problem(net, params, inputs, targets, {"mask": mask, "h0": h0, "reset": reset}, function, seed)
     options = _checked(function, known, problem, options)
-    model = given = _called(function, known, problem, options) if like is None else None
-    if like is not None:  # first the rule of minipc: it says what is wrong with the options
-        model = _called(known, known, problem, options)
-        given = _called(function, known, problem, _taken(function, options))
+    first = _called(
+        known or function, known, problem, options
+    )  # of minipc, it says what is wrong with the options
+    given = first if like is None else _called(function, known, problem, _taken(function, options))
     truth = exact(problem, {} if known is None else options)
     comparison, g, x = compare(given, truth), _wide(given), _wide(truth)
     parts = {}
@@ -108,18 +117,18 @@ def audit(
     elif not all(np.isfinite(v).all() for v in g.values()):
         problem.notes.append("The gradient is not finite, so it has no parts.")
     else:
-        parts = _parts(known, problem, options, model, g, x)
+        parts = _parts(known, problem, options, first, g, x)
     name = f"{getattr(function, '__module__', '').rpartition('.')[2]}.{getattr(function, '__name__', rule)}"
     against = "BPTT" if _in_time(net) else "backprop"
     rounding = float(np.finfo(real_precision(problem.params, problem.inputs)).eps) ** (2 / 3)
     return Audit(name, against, comparison, g, x, parts, tuple(dict.fromkeys(problem.notes)), rounding)
 
 
-def _parts(known, problem, options, model, g, x):
-    """The part of every cause that applies, in their order, Eq. (CHK.14)."""
-    first = before = _wide(model)
+def _parts(known, problem, options, given, g, x):
+    """The part of every cause that applies, in their order, Eq. (CHK.14); ``given`` by the rule of minipc."""
+    first = before = _wide(given)
     parts = {}
-    for cause, grads in way(known, problem, options, model):
+    for cause, grads in way(known, problem, options, given):
         now = _wide(grads)
         parts[cause] = minus(before, now)  # (CHK.14)
         before = now
@@ -144,23 +153,19 @@ def _in_time(net):
     return bool(getattr(net, "recurrent", False))
 
 
-def _known(net, rule, like):
+def _known(net, function, model):
     """The rule of minipc whose causes apply, or None; refuses a rule that is not for this kind of network."""
     if not hasattr(net, "blocks") or not hasattr(net, "loss"):
         raise TypeError(f"net must be a Network, a RecurrentNetwork or a Dag, got {type(net).__name__}")
-    function, known = rules.find_rule(rule), None
-    for candidate in (function, None if like is None else rules.find_rule(like)):
-        known = next((f for f in WAYS if f is candidate), known)
-    if like is not None and known is not rules.find_rule(like):
-        raise ValueError(f"like must be a rule of minipc, one of {', '.join(rules.RULES)}; got {like!r}")
+    known = next((f for f in WAYS if f is (model or function)), None)
+    if model is not None and known is None:
+        raise ValueError(f"like must be a rule of minipc, one of {', '.join(rules.RULES)}; got {model!r}")
     if known is not None and (known is dag.gradient) != isinstance(net, Dag):
-        raise TypeError(
-            f"the rule of a Dag is dag.gradient, and of no other network; got a {type(net).__name__}"
-        )
+        kind = type(net).__name__
+        raise TypeError(f"the rule of a Dag is dag.gradient, and of no other network; got a {kind}")
     if not isinstance(net, Dag):
-        for f in (function, known):
-            if f is not None:
-                rules.check_kinds(net, f, _in_time(net))
+        for f in (function, known or function):
+            rules.check_kinds(net, f, _in_time(net))
     return known
 
 
@@ -187,13 +192,12 @@ def _taken(function, options):
 
 def _called(function, known, problem, options):
     """What a rule returns, with arrays of its own to spoil: a Gradient, or a list of dicts."""
-    net, params, x, y, more, _ = problem
-    own = lambda: copy.deepcopy((params, x, y, more, options))  # noqa: E731
-    params, x, y, more, options = own()
+    net, *own, _ = problem
+    params, x, y, more, options = copy.deepcopy((*own, options))
     if known is rtrl.online:
-        watched = _Watched(options["optimizer"], problem)
+        watched = _Watched(options["optimizer"])
         function(net, params, x, y, **more, **(options | {"optimizer": watched}))
-        return watched.total
+        return watched.total(problem)
     found = function(net, params, x, y, **more, **options)
     if isinstance(found, tuple) and not hasattr(found, "grads"):  # incremental: (params, state, Gradient)
         found = found[-1]
@@ -203,14 +207,10 @@ def _called(function, known, problem, options):
 
 
 class _Watched:
-    """An optimiser that adds up the gradients it is given, those of the batch's sum."""
+    """An optimiser that remembers the gradients it is given."""
 
-    def __init__(self, optimizer, problem):
-        self.optimizer, self.total = optimizer, None
-        T, B = problem.inputs.shape[:2]
-        mask = problem.more.get("mask")
-        lanes = [B] * T if mask is None else to_numpy(lanes_that_count(mask, T)).tolist()
-        self.lanes = iter([n for n in lanes if n])  # a step that counts nowhere makes no update
+    def __init__(self, optimizer):
+        self.optimizer, self.seen = optimizer, []
 
     def init(self, params):
         """The optimiser's."""
@@ -218,13 +218,26 @@ class _Watched:
 
     def step(self, params, grads, state):
         """The optimiser's."""
-        lanes = next(self.lanes)
-        found = [{name: lanes * value for name, value in g.items()} for g in grads]
-        self.total = found if self.total is None else bptt.added(self.total, found)
+        self.seen.append(grads)
         return self.optimizer.step(params, grads, state)
 
+    def total(self, problem):
+        """The sum over time of the gradients of the batch's sum: each is a mean over the lanes that count (RTRL.2)."""
+        (T, B), mask = problem.inputs.shape[:2], problem.more.get("mask")
+        lanes = [B] * T if mask is None else to_numpy(_lanes(mask, T)).tolist()
+        lanes = [n for n in lanes if n]  # a step that counts nowhere makes no update
+        if len(lanes) != len(self.seen):
+            raise ValueError(
+                f"the rule must make {len(lanes)} updates, one a step that counts, got {len(self.seen)}"
+            )
+        sums = (
+            [{k: n * v for k, v in g.items()} for g in grads]
+            for n, grads in zip(lanes, self.seen, strict=True)
+        )
+        return functools.reduce(bptt.added, sums)
 
-def lanes_that_count(mask, T):
+
+def _lanes(mask, T):
     """How many lanes count at every step; ``mask`` a table (T, B) or lengths (B,)."""
     table = mask if mask.ndim == 2 else array_module(mask).arange(T)[:, None] < mask
     return table.sum(axis=1)
@@ -233,8 +246,8 @@ def lanes_that_count(mask, T):
 # ---------------------------------------------------------------------- the problem
 
 
-def _problem(net, params, inputs, targets, data, seed):
-    """What is given, and what is not given drawn."""
+def _problem(net, params, inputs, targets, data, function, seed):
+    """What is given, and what is not given drawn; states only for a function that takes them."""
     rng = generator(seed)
     if not _in_time(net):
         for name, value in data.items():
@@ -242,10 +255,13 @@ def _problem(net, params, inputs, targets, data, seed):
                 raise TypeError(f"{name} belongs to a RecurrentNetwork, and net is a {type(net).__name__}")
     if params is None:
         params = [{name: _lively(value, rng) for name, value in p.items()} for p in net.init(rng)]
+    check_params(net, params)
     if inputs is None:
         inputs = _inputs(net, params, rng)
-        if _in_time(net) and data["h0"] is None and not any(net.blocks[l].learn_h0 for l in net.cells):
+        fixed = _in_time(net) and not any(net.blocks[l].learn_h0 for l in net.cells)
+        if fixed and data["h0"] is None and "h0" in _taken(function, data):
             data = data | {"h0": [_state(net.blocks[l], params, inputs, rng) for l in net.cells]}
+    check_array("inputs", inputs, kinds="fciub")
     if targets is None:
         targets = _targets(net, params, inputs, rng)
     return Problem(net, params, inputs, targets, {k: v for k, v in data.items() if v is not None}, [])

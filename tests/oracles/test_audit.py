@@ -785,6 +785,15 @@ def test_a_rule_in_time_of_ones_own():
     assert_part(found.parts[OTHER], {k: -0.5 * v for k, v in clean.given.items()}, 1e-12)
 
 
+def test_a_rule_that_takes_no_initial_states_is_given_none():
+    """Data that are drawn suit the function."""
+    net = pc.RecurrentNetwork([pc.RNN(3, 4), pc.Dense(4, 2)])
+    found = check.audit(
+        net, lambda net, params, inputs, targets: pc.bptt.gradient(net, params, inputs, targets)
+    )
+    assert found.only_rounding
+
+
 def test_learning_online_with_a_function_of_ones_own():
     """Its gradients are taken from what it gives to the optimiser."""
     data, more, _ = sequence(23)
@@ -1042,6 +1051,13 @@ def test_a_figure_of_nothing_and_one_of_the_unknown(rule):
 
 # ---------------------------------------------------------------------- what is refused
 
+
+def twice(net, params, inputs, targets, h0=None, *, optimizer):
+    """More updates than steps."""
+    for _ in range(2):
+        pc.rtrl.online(net, params, inputs, targets, h0=h0, optimizer=optimizer)
+
+
 CHAIN = pc.Network([pc.Dense(3, 4, "tanh"), pc.Dense(4, 2)])
 TIME = pc.RecurrentNetwork([pc.RNN(3, 4), pc.Dense(4, 2)])
 GRAPH = pc.Dag([pc.Dense(3, 2)], [(0,)])
@@ -1071,6 +1087,9 @@ GRAPH = pc.Dag([pc.Dense(3, 2)], [(0,)])
         (ValueError, "structures differ", lambda: check.audit(CHAIN, lambda n, p, x, y: p[:1])),
         (TypeError, "must be real", lambda: check.audit(CHAIN, lambda n, p, x, y: [{k: 1j * v for k, v in q.items()} for q in p])),
         (ValueError, "must have shape", lambda: check.audit(CHAIN, "spc", None, np.ones((2, 5)))),
+        (TypeError, "inputs", lambda: check.audit(CHAIN, "spc", None, [[1.0, 2.0, 3.0]])),
+        (TypeError, "params", lambda: check.audit(CHAIN, "spc", {"W": 1})),
+        (ValueError, "must make 6 updates", lambda: check.audit(TIME, twice, like=pc.rtrl.online, optimizer=pc.SGD(0.1))),
         (ValueError, "cause must be one of", lambda: check.audit(CHAIN, "spc").part("noise")),
         (ValueError, "parameter must be one of", lambda: check.audit(CHAIN, "spc").part(BETA, "V")),
         (ValueError, "Pi", lambda: check.audit(CHAIN, loops, like="spc", precision=[-1.0, None])),
