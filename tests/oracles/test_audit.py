@@ -1018,6 +1018,8 @@ def test_the_tables():
     assert max(found.shares, key=found.shares.get) in printed.splitlines()[0]
     assert max(map(len, printed.splitlines())) < 125
     assert "-0.0 %" not in printed
+    assert "another order" in printed
+    assert "another order" not in str(run("bptt", 26))
 
 
 def test_the_figure():
