@@ -114,7 +114,7 @@ def audit(
     parts = {}
     if known is None:
         problem.notes.append(UNKNOWN)
-    elif not all(np.isfinite(v).all() for v in g.values()):
+    elif not all(np.isfinite(v).all() for tree in (g, leaves(first)) for v in tree.values()):
         problem.notes.append("The gradient is not finite, so it has no parts.")
     else:
         parts = _parts(known, problem, options, first, g, x)

@@ -13,6 +13,7 @@ from helpers.temporal_battery import states
 
 import minipc as pc
 from minipc import check, mistakes
+from minipc.check import equilibrium
 from minipc.check.causes import CAUSES
 from reference import approximation_oracles as approximate
 from reference import autograd_oracles as ad
@@ -589,6 +590,18 @@ def test_precisions_of_tpc():
     assert "precision of the output" in " ".join(found.notes)
 
 
+def test_a_precision_of_the_output_stays_where_nothing_is_inferred():
+    """With inference "fixed" and the state carried."""
+    data, more, p = sequence(21, ("rnn", "dense"))
+    weight = spd(np.random.default_rng(0), p.targets.shape[2])
+    found = check.audit(
+        data[0], "tpc", *data[1:], **more, inference="fixed", beta=0.5, precision=[None, weight]
+    )
+    adds_up(found)
+    assert applying(found) == [BETA, TRUNCATED]
+    assert_same(found.exact, named(found_exact(p, weight)))
+
+
 def found_exact(p, weight):
     """BPTT of the weighed squared error, by turning the readout and the targets with a root of the weight."""
     root = np.linalg.cholesky(weight).T
@@ -954,6 +967,48 @@ def test_single_precision_stays_and_rounding_is_known_for_it():
     assert spc.shares[BETA] == pytest.approx(wide.shares[BETA], abs=1e-3)
 
 
+def test_the_equilibrium_is_sought_from_the_states_given(monkeypatch):
+    """Before the first step of Newton's method the local gradient is that of the rule, where its inference ended."""
+    data, p = sample(12, precision="full")
+    g = pc.spc.gradient(*data, p.precision, inference_steps=3)
+    monkeypatch.setattr(equilibrium, "NEWTON_STEPS", 0)
+    Pi = [None, *p.precision]
+    found = equilibrium.rest(pc.epc, data[0], data[1], g.states, data[3], Pi)
+    assert_same(found.grads, g.grads)
+    assert found.residual > 1e-3
+    lost = [data[2], *(np.nan * s for s in g.states[1:])]
+    at_feedforward = pc.spc.gradient(*data, p.precision, inference_steps=0)
+    found = equilibrium.rest(pc.epc, data[0], data[1], lost, data[3], Pi)
+    assert_same(found.grads[-1], at_feedforward.grads[-1])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_step_of_newtons_raises_the_energy(seed, monkeypatch):
+    """Also far from the equilibrium, in a net of large weights; and the residual is what is left of dE/de."""
+    data, _ = sample(seed, gain=2.0, activation="gelu")
+    energies = []
+    for steps in range(9):
+        monkeypatch.setattr(equilibrium, "NEWTON_STEPS", steps)
+        rng, s = np.random.default_rng(seed), pc.spc.feedforward(*data[:3])
+        s = [s[0], *(v + 2 * rng.normal(size=v.shape) for v in s[1:])]
+        ends = []
+        inside = equilibrium.local_gradient
+        monkeypatch.setattr(
+            equilibrium,
+            "local_gradient",
+            lambda net, params, at, e=ends, f=inside: e.append(at) or f(net, params, at),
+        )
+        found = equilibrium.rest(pc.epc, data[0], data[1], s, data[3], [None] * 5)
+        monkeypatch.setattr(equilibrium, "local_gradient", inside)
+        energies.append(pc.spc.energy(data[0], data[1], ends[0].s, data[3]))
+        slope = pc.epc.error_gradient(data[0], data[1], [None, *ends[0].eps[1:-1]], data[2], data[3])
+        size = sum((g**2).sum(axis=1) for g in slope[1:]) / sum((x**2).sum(axis=1) for x in ends[0].xi[1:])
+        assert found.residual == pytest.approx(float(np.sqrt(size).max()), rel=1e-6, abs=1e-14)
+    energies = np.array(energies)
+    assert (np.diff(energies, axis=0) <= 1e-9 * energies[:-1]).all()
+    assert (energies[-1] < 0.99 * energies[0]).all()
+
+
 def test_inference_that_diverged_goes_on_from_the_feedforward_pass():
     """A step that is far too long leaves states that are no numbers."""
     data, _ = sample(12)
@@ -1020,6 +1075,11 @@ def test_the_tables():
     assert "-0.0 %" not in printed
     assert "another order" in printed
     assert "another order" not in str(run("bptt", 26))
+    rows = {
+        line.split()[0]: line.split() for line in str(run("tbptt", 26, steps=2)).splitlines() if "[" in line
+    }
+    assert rows["W[1]"][-4:] == ["100.0", "%", "0.0", "%"]
+    assert rows["W[2]"][-2:] == ["-", "-"]  # the readout does not differ: of nothing there are no shares
 
 
 def test_the_figure():
