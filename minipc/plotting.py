@@ -319,7 +319,7 @@ def audit(found):
     )
     for row in np.flatnonzero(~finite):
         left.text(0, row, r"  $\infty$", va="center")
-    low, high = (0, 1) if found.only_rounding else reach
+    low, high = (0, 1) if found.only_rounding or reach == (0, 0) else reach  # nothing to see
     left.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
     left.axvline(0, color="black", lw=1)
     left.axhline(0.5, color="0.6", lw=1, ls=":")

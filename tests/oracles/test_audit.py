@@ -43,9 +43,12 @@ def sequence(seed=0, chain=("rnn", "dense"), **options):
 
 
 def run(rule, seed=0, chain=("rnn", "dense"), drawn=None, **options):
-    """The audit of a rule on sequences."""
+    """The audit of a rule on sequences, in which the gradient is what the rule gives."""
     data, more, _ = sequence(seed, chain, **(drawn or {}))
-    return check.audit(data[0], rule, *data[1:], **more, **options)
+    found = check.audit(data[0], rule, *data[1:], **more, **options)
+    if rule is not pc.rtrl.online:
+        assert_same(found.given, named(pc.RULES[rule](*data, **more, **options)), 0)
+    return found
 
 
 def named(grads):
@@ -1109,6 +1112,33 @@ def test_a_figure_of_nothing_and_one_of_the_unknown(rule):
     data, _ = sample(10)
     figure = check.audit(data[0], rule, *data[1:]).plot()
     assert ("cause unknown" if rule is loops else "equal to rounding") in figure._suptitle.get_text()
+
+
+@pytest.mark.parametrize("factor", [np.nan, np.inf, 1.0])
+def test_the_figure_of_infinite_errors(factor):
+    """Not finite, or something where there should be nothing: the sign of infinity, and no warning."""
+    pytest.importorskip("matplotlib")
+    net = pc.Network([pc.Dense(2, 3, "relu"), pc.Dense(3, 2)])
+    params = [
+        {"W": np.ones((3, 2)), "b": -9 * np.ones(3)},
+        {"W": np.ones((2, 3)), "b": np.ones(2)},
+    ]  # all asleep
+
+    def wrong(net, params, x, y):
+        return [
+            {k: factor * (v + 1) for k, v in g.items()} for g in pc.backprop.gradient(net, params, x, y).grads
+        ]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = check.audit(net, wrong, params, np.ones((2, 2)), np.zeros((2, 2)))
+        figure = found.plot()
+        assert "inf" in str(found)
+    infinite = [row for row in found.comparison.rows if row.relative_error == np.inf]
+    assert len(infinite) == (3 if factor == 1 else 4)
+    shown = sum("infty" in text.get_text() for text in figure.axes[0].texts)
+    assert shown == len(infinite) + (found.relative_error == np.inf)
+    assert json.dumps(found.to_dict(), allow_nan=False)
 
 
 # ---------------------------------------------------------------------- what is refused
