@@ -375,28 +375,42 @@ def test_fixed_prediction_tpc_is_bptt():
     assert applying(found) == []
 
 
-@pytest.mark.parametrize("rule", ["spc", "epc", "nudged"])
+def of_errors(p, eps, beta, top):
+    """The local gradient at closed-form errors of a linear net, divided by beta; ``top`` weighs the output error."""
+    s = [p.x]
+    for q, e in zip(p.params, eps[1:], strict=False):
+        s.append(s[-1] @ q["W"].T + q["b"] + e)
+    last = top(s[-1] @ p.params[-1]["W"].T + p.params[-1]["b"])
+    pairs = zip([*eps[1:], last], s, strict=True)
+    return [{"W": -e.T @ below / beta, "b": -e.sum(axis=0) / beta} for e, below in pairs]
+
+
+def closed_form(rule, p, beta):
+    """The rule's gradient at its equilibrium, in a linear net (LIN.3), (sPC.15)-(sPC.17)."""
+    if rule == "target_interpolation":
+        yhat = p.y - cf.residual(p.params, p.x, p.y)
+        nearer = yhat + beta * (p.y - yhat)
+        return of_errors(p, cf.interpolated_errors(p.params, p.x, p.y, beta), beta, lambda out: nearer - out)
+    if rule in ("nudged", "centred"):
+        nudges = [
+            of_errors(p, cf.nudged_errors(p.params, p.x, p.y, w), w, lambda out, w=w: w * (p.y - out))
+            for w in ((beta,) if rule == "nudged" else (beta, -beta))
+        ]
+        return [{k: sum(n[l][k] for n in nudges) / len(nudges) for k in "Wb"} for l in range(len(p.params))]
+    return cf.weight_gradient(cf.equilibrium(p.params, p.x, p.y))
+
+
+@pytest.mark.parametrize("rule", ["spc", "epc", "top_down", "nudged", "centred", "target_interpolation"])
 def test_the_equilibrium_of_a_linear_network_is_the_closed_form(rule):
     """(LIN.3): finite beta is the local gradient at Omega^-1 r, minus backprop's."""
-    p = spatial(np.random.default_rng(3), sizes=[3, 5, 4, 2], activation="identity", output="identity", form="post",
-                loss="mse", precision=None)  # fmt: skip
-    options = {"beta": 0.25} if rule == "nudged" else {}
-    found = check.audit(network(p), rule, p.params, p.x, p.y, inference_steps=3, **options)
-    if rule == "nudged":
-        eps = cf.nudged_errors(p.params, p.x, p.y, 0.25)
-        s = [p.x]
-        for q, e in zip(p.params, eps[1:], strict=False):
-            s.append(s[-1] @ q["W"].T + q["b"] + e)
-        top = 0.25 * (p.y - s[-1] @ p.params[-1]["W"].T - p.params[-1]["b"])
-        rest = [
-            {"W": -e.T @ below / 0.25, "b": -e.sum(axis=0) / 0.25}
-            for e, below in zip([*eps[1:], top], s, strict=True)
-        ]
-    else:
-        rest = cf.weight_gradient(cf.equilibrium(p.params, p.x, p.y))
-    exact = ad.loss_gradient(p.layers, p.params, p.x, p.y, "mse")
+    options = {"sizes": [3, 5, 4, 2], "activation": "identity", "output": "identity", "form": "post"}
+    p = spatial(np.random.default_rng(3), **options, loss="mse", precision=None, gain=0.5)
+    beta = {"beta": 0.25} if rule in ("nudged", "centred", "target_interpolation") else {}
+    found = check.audit(network(p), rule, p.params, p.x, p.y, inference_steps=3, **beta)
+    rest, exact = closed_form(rule, p, 0.25), ad.loss_gradient(p.layers, p.params, p.x, p.y, "mse")
     assert_part(found.parts[BETA], difference(rest, exact), 1e-9)
     assert_part(found.parts[INFERENCE], difference([*_by_layer(found.given)], rest), 1e-9)
+    assert found.part(BETA).size > 0.01
 
 
 def _by_layer(leaves):
