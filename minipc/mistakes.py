@@ -174,7 +174,7 @@ _TABLE = [
     Mistake(
         "the fixed factor is missing in the weight gradient",
         "blocks",
-        "sPC.18",
+        "sPC.19",
         '{**grads, "W": self._scaled(grads["W"])}',
         "grads",
     ),

@@ -46,7 +46,7 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "derivatives": 4,
     "tables": 0,
     "register": 0,
-    **dict.fromkeys(["in_blocks", "in_space"], 13),
+    **dict.fromkeys(["in_approximation", "in_blocks", "in_space", "in_training"], 13),
     "in_variants": 13.1,  # it shares the problems of in_space
     "exercises": 13.2,
     "explanation": 13.3,
