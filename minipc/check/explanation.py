@@ -237,17 +237,21 @@ class _Trial:
         self._twins = [room.twin(bench.engine, v) for v in self.given.values()]
         self.right = arrays(self.answer())
 
-    def answer(self):
+    def answer(self, **slip):
         """What the bench's engine says, as it is now."""
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # with a mistake in it inference may well diverge
-            return self.exercise.answer(self.bench.engine, *copy.deepcopy(self._twins))
+            return self.exercise.answer(self.bench.engine, *copy.deepcopy(self._twins), **slip)
 
     def wrong(self, *names):
         """The arrays of an engine with these mistakes; None if it gives none that could be meant."""
+        slips = [name for name in names if name in self.exercise.slips]
+        if len(slips) > 1:  # both are in the same place
+            return None
+        mistakes = [name for name in names if name not in slips]
         try:
-            with self.bench.wrong(*names), np.errstate(all="ignore"):
-                return arrays(self.answer())
+            with self.bench.wrong(*mistakes), np.errstate(all="ignore"):
+                return arrays(self.answer(**({"slip": slips[0]} if slips else {})))
         except LookupError:  # the mistakes do not fit together
             raise
         except Exception:  # whatever a mistake brings about: it is not what the student's function returned
@@ -340,7 +344,7 @@ class _Case:
         """Mistakes that change the answer to some problem: name -> arrays of each problem."""
         names = self.trials[0].bench.reached(lambda _: [trial.answer() for trial in self.trials])
         found = {}
-        for name in names:
+        for name in (*names, *self.exercise.slips):
             wrong = self._wrong(name)
             if wrong and not all(map(_same, wrong, (t.right for t in self.trials))):
                 found[name] = wrong

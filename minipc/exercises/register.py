@@ -24,6 +24,8 @@ class Exercise(NamedTuple):
     statement : str          what it returns, with shapes
     answer : callable        ``answer(engine, *given)``: what that engine says
     problem : callable       ``problem(draw)``: a dict of what is given, by name
+    slips : tuple            names of mistakes in what is around the engine's lines, a sum over time, say:
+                             ``answer(engine, *given, slip=name)``
     """
 
     equation: str
@@ -32,21 +34,27 @@ class Exercise(NamedTuple):
     statement: str
     answer: Callable
     problem: Callable
+    slips: tuple = ()
 
     def __str__(self):
         return f"({self.equation})  {self.name}({', '.join(self.arguments)})\n\n{self.statement}"
 
 
-def exercise(*equations, problem):
-    """Register ``answer(engine, ...)`` as the exercise of these equations; its docstring is the statement."""
+def exercise(*equations, problem, slips=()):
+    """Register ``answer(engine, ...)`` as the exercise of these equations; its docstring is the statement.
+
+    With ``slips`` the answer takes a keyword ``slip``, None or one of these names.
+    """
 
     def register(answer):
-        arguments = tuple(inspect.signature(answer).parameters)[1:]
+        parameters = inspect.signature(answer).parameters.values()
+        arguments = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)[1:]
         for equation in equations:
             if equation in EXERCISES:
                 raise ValueError(f"{equation} has an exercise already: {EXERCISES[equation].name}")
             statement = inspect.cleandoc(answer.__doc__)
-            EXERCISES[equation] = Exercise(equation, answer.__name__, arguments, statement, answer, problem)
+            said = (equation, answer.__name__, arguments, statement)
+            EXERCISES[equation] = Exercise(*said, answer, problem, tuple(slips))
         return answer
 
     return register
