@@ -40,13 +40,33 @@ def _linear(engine, W, alpha, D, z, signs=None, pattern=None):
     return cell, [Step(cell, {"W": W}, local, t, pattern, draw) for t in range(len(D))]
 
 
-def _followed(method, cell, steps, q):
+SUMS = {  # what can go wrong in a sum over steps: traces and credits that meet, of all of them
+    "the credit meets the trace of the step before": lambda traces, q: (traces[:-1], q[1:]),
+    "the credit of the step before meets the trace": lambda traces, q: (traces[1:], q[:-1]),
+    "the first step is missing in the sum": lambda traces, q: (traces[1:], q[1:]),
+    "the last step is missing in the sum": lambda traces, q: (traces[:-1], q[:-1]),
+    "only the last step counts, not the sum": lambda traces, q: (traces[-1:], q[-1:]),
+    "the sum of the credit meets the last trace": lambda traces, q: (
+        traces[-1:],
+        q.sum(axis=0, keepdims=True),
+    ),
+}
+
+
+def _met(traces, q, slip):
+    """Pairs of a trace and a credit, of all steps."""
+    pairs = SUMS[slip](traces, q) if slip else (traces, q)
+    return zip(*pairs, strict=True)
+
+
+def _followed(method, cell, steps, q, slip):
     """What a method keeps after all steps, and the gradient that it reads out on the way."""
-    own, g = method.start_cell(cell, steps[0].pattern, len(q[0]), q), 0.0
-    for now, credit in zip(steps, q, strict=True):
-        own = method.step_cell(now, own)
-        g = g + method.read_cell(cell, now.pattern, own, credit)
-    return own, g
+    own, kept = method.start_cell(cell, steps[0].pattern, len(q[0]), q), []
+    for now in steps:
+        own = method.step_cell(now, {name: a.copy() for name, a in own.items()})
+        kept.append(own)
+    pattern = steps[0].pattern
+    return own, sum(method.read_cell(cell, pattern, own, credit) for own, credit in _met(kept, q, slip))
 
 
 # ---------------------------------------------------------------------- sparse and local
@@ -90,8 +110,8 @@ def _masked_steps(d):
     return given | {"R": np.where(np.eye(n) > 0, 1.0, d.chance(0.5, n, n))}
 
 
-@exercise("SNAP.2", problem=_masked_steps)
-def snap(engine, R, J, D, z, q, W, alpha):
+@exercise("SNAP.2", problem=_masked_steps, slips=SUMS)
+def snap(engine, R, J, D, z, q, W, alpha, *, slip=None):
     """The influence M (B, n, n, n_z) after T steps from zero, and the gradient g (n, n_z), summed over time and batch.
 
     M[b, k, i, j] = dh_k/dTheta_ij of lane b, masked by the pattern ``R (n, n)``, R[k, i] = 1 or 0, as it is carried.
@@ -101,31 +121,31 @@ def snap(engine, R, J, D, z, q, W, alpha):
     """
     found = engine.approximations._Pattern.of(R > 0, R)
     cell, linear = _linear(engine, W, alpha, D, z, pattern=found)
-    own, g = _followed(engine.approximations.SnAp(2), cell, linear, q)
+    own, g = _followed(engine.approximations.SnAp(2), cell, linear, q, slip)
     return {"M": _dense(found, own["trace"]), "g": g}
 
 
-@exercise("SNAP.3", problem=steps)
-def snap_1(engine, J, D, z, q, W, alpha):
+@exercise("SNAP.3", problem=steps, slips=SUMS)
+def snap_1(engine, J, D, z, q, W, alpha, *, slip=None):
     """SnAp-1: the traces T (B, n, n_z) after T steps from zero, and the gradient g (n, n_z), summed over time and batch.
 
     ``J (T, B, n, n)`` is the Jacobian of the state, ``D (T, B, n)`` its derivative by the pre-activation, ``z (T, B,
     n_z)`` the regressor, ``q (T, B, n)`` the credit of each step. ``W (n, n)`` and the leak ``alpha``, of which
     J = diag(D) W + (1 - alpha) I is made, are not needed.
     """
-    own, g = _followed(engine.approximations.SnAp(1), *_linear(engine, W, alpha, D, z), q)
+    own, g = _followed(engine.approximations.SnAp(1), *_linear(engine, W, alpha, D, z), q, slip)
     return {"T": own["trace"][:, :, 0], "g": g}
 
 
-@exercise("RFLO.1", problem=steps)
-def rflo(engine, D, z, q, alpha):
+@exercise("RFLO.1", problem=steps, slips=SUMS)
+def rflo(engine, D, z, q, alpha, J, W, *, slip=None):
     """RFLO: the traces T (B, n, n_z) after T steps from zero, and the gradient g (n, n_z), summed over time and batch.
 
     ``D (T, B, n)`` is the derivative of the state by the pre-activation, with the leak rate ``alpha`` in it, ``z (T, B,
-    n_z)`` the regressor, ``q (T, B, n)`` the credit of each step.
+    n_z)`` the regressor, ``q (T, B, n)`` the credit of each step. The Jacobian ``J (T, B, n, n)`` and ``W (n, n)`` are
+    not needed.
     """
-    W = np.ones((D.shape[2], D.shape[2]))  # RFLO does not look at it
-    own, g = _followed(engine.approximations.RFLO(), *_linear(engine, W, alpha, D, z), q)
+    own, g = _followed(engine.approximations.RFLO(), *_linear(engine, W, alpha, D, z), q, slip)
     return {"T": own["trace"][:, :, 0], "g": g}
 
 
@@ -138,8 +158,8 @@ def _kernel(d):
     return given | {"A": d.normal(n, n), "alpha": alpha}
 
 
-@exercise("KERNL.1", problem=_kernel)
-def kernl(engine, A, alpha, D, z, q):
+@exercise("KERNL.1", problem=_kernel, slips=SUMS)
+def kernl(engine, A, alpha, D, z, q, *, slip=None):
     """KeRNL: the traces T (B, n, n_z) after T steps from zero, and the gradient g (n, n_z), summed over time and batch.
 
     ``A (n, n)`` and ``alpha (n,)`` are the kernel; ``D (T, B, n)`` is the derivative of the state by the
@@ -148,7 +168,7 @@ def kernl(engine, A, alpha, D, z, q):
     method = engine.approximations.KeRNL(A, alpha)
     cell, _ = _linear(engine, A, 1.0, D, z)
     found = method.prepare(0, cell, {"W": A}, q[0])
-    own, g = _followed(method, *_linear(engine, A, 1.0, D, z, pattern=found), q)
+    own, g = _followed(method, *_linear(engine, A, 1.0, D, z, pattern=found), q, slip)
     return {"T": own["trace"][:, :, 0], "g": g}
 
 
@@ -336,8 +356,8 @@ def _signalled(d):
     return {"e": e, "yhat": yhat, "y": y, "feedback": d.normal(n, o), "readout": d.normal(o, n)}
 
 
-@exercise("EPROP.3", problem=_signalled)
-def eprop_gradient(engine, e, yhat, y, feedback, readout):
+@exercise("EPROP.3", problem=_signalled, slips=SUMS)
+def eprop_gradient(engine, e, yhat, y, feedback, readout, *, slip=None):
     """The gradient g (n, n_z) of e-prop with random feedback, summed over time and batch.
 
     ``e (T, B, n, n_z)`` are the traces of the spikes, ``yhat`` and ``y`` (T, B, o) the outputs and the targets of the loss
@@ -348,7 +368,7 @@ def eprop_gradient(engine, e, yhat, y, feedback, readout):
     net = engine.RecurrentNetwork([cell, engine.Dense(*readout.shape[::-1])])
     h, g = [np.zeros((e.shape[1], cell.state_size)), None], None
     influence = engine.eprop.EProp(feedback).start(net, [{}, {}], h)
-    for traces, v in zip(e, yhat - y, strict=True):
+    for traces, v in _met(e, yhat - y, slip):
         influence.own[0] = {"trace": np.stack([traces, 0 * traces], axis=2)}
         influence.observe(None, v)
         q = np.concatenate([v @ readout, 0 * h[0][:, cell.n :]], axis=1)
@@ -428,8 +448,8 @@ def learn(engine, A, frozen, before, q, J, h, y, begins, learning_rate):
     return _learned(engine, _Linear(J), h, y, q, own, begins, learning_rate)[0].A[0]
 
 
-@exercise("DNI.3", problem=_guess)
-def dni_gradient(engine, A, h, y, D, z, q):
+@exercise("DNI.3", problem=_guess, slips=["D is missing"])
+def dni_gradient(engine, A, h, y, D, z, q, *, slip=None):
     """The gradient g (n, n_z) of one step by DNI, summed over the batch.
 
     ``A (n, n + o + 1)``, state ``h (B, n)``, target ``y (B, o)``; ``D (B, n)`` is the derivative of the state by the
@@ -437,5 +457,5 @@ def dni_gradient(engine, A, h, y, D, z, q):
     needed.
     """
     own = {"A": A, "seen": np.zeros((len(h), A.shape[1]))}
-    cell = _Linear(np.zeros((len(h), h.shape[1], h.shape[1])), D, z)
+    cell = _Linear(np.zeros((len(h), h.shape[1], h.shape[1])), 0 * D + 1 if slip else D, z)
     return _learned(engine, cell, h, y, q, own, np.ones(len(h), bool), 0.1)[1]

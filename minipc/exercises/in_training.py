@@ -73,14 +73,24 @@ def rmsprop(engine, theta, g, v, learning_rate, alpha, eps):
     return _moved(engine.optim.RMSprop(learning_rate, alpha, eps), theta, g, engine.optim.RMSpropState(v, 3))
 
 
-@exercise("ADAM.1", "ADAM.2", "ADAM.3", "ADAM.4", problem=update)
-def adam(engine, theta, g, m, v, t, learning_rate, b1, b2, eps):
+SLIPS = (
+    "t is one too small in the bias correction",
+    "t is one too large in the bias correction",
+    "b1 and b2 are exchanged",
+)
+
+
+@exercise("ADAM.1", "ADAM.2", "ADAM.3", "ADAM.4", problem=update, slips=SLIPS)
+def adam(engine, theta, g, m, v, t, learning_rate, b1, b2, eps, *, slip=None):
     """theta, m and v (n, m) after update number ``t`` (1, 2, ...) of Adam.
 
     ``theta``, ``g``, ``m``, ``v`` (n, m), the means m and v of the update before; ``b1``, ``b2`` are beta_1 and beta_2,
     and ``eps`` is so large here that its place can be seen.
     """
-    state = engine.optim.AdamState(m, v, t - 1)
+    count = {SLIPS[0]: t - 1, SLIPS[1]: t + 1}.get(slip, t)
+    if slip == SLIPS[2]:
+        b1, b2 = b2, b1
+    state = engine.optim.AdamState(m, v, count - 1)
     return _moved(engine.optim.Adam(learning_rate, b1, b2, eps), theta, g, state)
 
 
