@@ -84,8 +84,7 @@ class Draw:
             B, T, self.width = self.SMALL[size]
             L = 2 if self.width == 1 else 3
         else:  # of three settings in a row no two have the same B or T: 1/B is no constant
-            more = rng.integers(0, 3, 2) + setting
-            B, T, L = 2 + int(more[0]) % 3, 4 + int(more[1]) % 3, 3 + setting % 2
+            B, T, L = 2 + setting % 3, 4 + (setting + 1) % 3, 3 + setting % 2
         self._all, self.sizes = {"B": B, "T": T, "L": L}, {}
 
     def _size(self, name):
