@@ -1376,13 +1376,6 @@ _TABLE = [
         "return (a * a).sum() ** 0.5 + 0 * (a * a).reshape(len(a), -1).sum(axis=1)",
     ),
     Mistake(
-        "the norms are squared",
-        "approximations",
-        "UORO.3",
-        "return (a * a).reshape(len(a), -1).sum(axis=1) ** 0.5",
-        "return (a * a).reshape(len(a), -1).sum(axis=1)",
-    ),
-    Mistake(
         "B of KF-RTRL is not carried by J",
         "approximations",
         "KF.2",
@@ -1450,7 +1443,7 @@ _TABLE = [
         "approximations",
         "KF.2",
         '_by_unit(cell, _row(q, own["B"]).T @ own["A"])',
-        '_by_unit(cell, (own["B"] @ q[:, :, None])[:, :, 0].T @ own["A"])',
+        '_by_unit(cell, _row(q, own["B"] if cell.gates > 1 else own["B"].transpose(0, 2, 1)).T @ own["A"])',
     ),
     Mistake(
         "B of reverse KF-RTRL is not carried by J",
@@ -2492,13 +2485,6 @@ _TABLE = [
         "SGD.2",
         "            v = _map(lambda v, g: mu * v + g, v, grads)  # (SGD.2)\n            if self.nesterov:",
         "            v = _map(lambda v, g: mu * v + eta * g, v, grads)\n            if not self.nesterov:\n                new = _map(lambda p, v: p - v, params, v)\n            elif self.nesterov:",
-    ),
-    Mistake(
-        "Nesterov's step looks ahead along the old velocity",
-        "optim",
-        "SGD.3",
-        "p - eta * (g + mu * v), params, grads, v)",
-        "p - eta * (g + mu * v), params, grads, state.v)",
     ),
     Mistake(
         "Nesterov's step counts the gradient once only, inside of the velocity",
