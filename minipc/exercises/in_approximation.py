@@ -16,7 +16,7 @@ def steps(d, strength=1.0):
 
     ``W (n, n)``, ``alpha``, ``D (T, B, n)``, ``z (T, B, n_z)`` = [h; u; 1], ``J (T, B, n, n)``, ``q (T, B, n)``.
     """
-    n, m = d.widths(2)
+    m, n = sorted(d.widths(2))  # n is at least 3
     W, alpha = strength * d.normal(n, n) / n**0.5, float(d.uniform(0.2, 0.8))
     D, q = d.uniform(0.2, 1.2, d.T, d.B, n), d.normal(d.T, d.B, n)
     z = np.concatenate([d.normal(d.T, d.B, n + m), np.ones((d.T, d.B, 1))], axis=2)
@@ -264,10 +264,10 @@ def reverse_kf(engine, A, B, J, D, z, nu, q, W, alpha):
 
 
 def _sketched(d):
-    """A step with what a sketch of rank 2 keeps; J by turns so that one or the other bound on its norm is the smaller."""
+    """A step with what a sketch keeps; J by turns so that one or the other bound on its norm is the smaller."""
     given = step(d, (0.1, 2.0, 1.0)[d.setting])
     (B, n), n_z = given["D"].shape, given["z"].shape[1]
-    r = min(2, n)
+    r = max(n - 2, 1)  # so that two of the n singular values are left out
     given |= {"T": d.normal(B, n, n_z), "L": d.normal(B, n, r), "R": d.normal(B, r, n, n_z)}
     return given | {"cert": d.uniform(0.5, 2.0, B)}
 
