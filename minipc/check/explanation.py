@@ -686,7 +686,7 @@ def _call(function, arguments, offered):
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         parameters = ()
-    needed = [p.name for p in parameters if p.default is p.empty]
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     if needed and all(name in offered for name in needed):
         asked = [p for p in parameters if p.name in needed or p.name in arguments]
         keywords = {p.name: offered[p.name] for p in asked if p.kind is p.KEYWORD_ONLY}
