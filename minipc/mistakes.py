@@ -1219,6 +1219,14 @@ _TABLE = [
         "bound = rest",
     ),
     Mistake(
+        "the masked influence is carried by the transpose of J",
+        "approximations",
+        "SNAP.2",
+        "return found.reshape(*J.shape[:2], width * parts, width * parts)",
+        "there = xp.repeat(pattern.there, parts, axis=1)[..., None]\n"
+        "        return found.reshape(*J.shape[:2], width * parts, -1).swapaxes(-1, -2) * there",
+    ),
+    Mistake(
         "nothing is masked: that is exact RTRL",
         "approximations",
         "SNAP.2",
@@ -1491,8 +1499,8 @@ _TABLE = [
         "what SnAp-1 leaves out does not enter the sketch",
         "approximations",
         "SK.1",
-        "new = (onto @ off)[..., None] * T[:, None]",
-        "new = 0 * (onto @ off)[..., None] * T[:, None]",
+        "off[:, unit, unit] = 0",
+        "off[...] = 0",
     ),
     Mistake(
         "the certificate of the step before is not multiplied by rho",

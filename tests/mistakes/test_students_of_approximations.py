@@ -1,0 +1,397 @@
+"""Students of approximations, spiking cells, e-prop and DNI, who wrote it by themselves: what they are told.
+
+Nothing here uses the engine: equations in loops or einsum, each with places to go wrong.
+"""
+
+import functools
+
+import numpy as np
+import pytest
+
+from minipc import check
+from reference import approximation_oracles as oracles
+
+
+def verify(equation, function, places, expected, seed):
+    """What a student is told whose function has these places changed: nothing, or this name (these, of two)."""
+    names = {expected} if isinstance(expected, str) else set(expected)
+    found = check.explain(functools.partial(function, **places), equation, seed=seed)
+    assert set(found.names) == names, str(found)
+    assert found.correct == (not names)
+
+
+def cases(table):
+    """A test over a table, on two problems each."""
+    both = [
+        pytest.mark.parametrize("seed", [0, 11]),
+        pytest.mark.parametrize(("equation", "function", "places", "expected"), table),
+    ]
+    return lambda test: both[0](both[1](test))
+
+
+def ratio(a, b):
+    """The root of the ratio of two norms, lane by lane."""
+    norms = [np.linalg.norm(x.reshape(len(x), -1), axis=1) for x in (a, b)]
+    return np.sqrt(norms[0] / norms[1])
+
+
+def col(r, ndim=2):
+    """A number a lane beside arrays of so many axes."""
+    return r.reshape(-1, *[1] * (ndim - 1))
+
+
+# ---------------------------------------------------------------------- traces
+
+
+def summed(q, traces, *, when=0, steps=slice(None)):
+    """sum over t of q_i T_ij; ``when`` -1 takes the traces of the step before."""
+    before = [0 * traces[0], *traces[:-1]]
+    return sum(
+        np.einsum("bi,bij->ij", c, T) for c, T in list(zip(q, before if when else traces, strict=True))[steps]
+    )
+
+
+def snap_1(J, D, z, q, *, kept=lambda J: np.diagonal(J, axis1=1, axis2=2), new=lambda k, D: D, **reading):
+    """SnAp-1 in einsum."""
+    T, traces = 0.0, []
+    for t in range(len(D)):
+        k = kept(J[t])
+        T = k[:, :, None] * T + np.einsum("bi,bj->bij", new(k, D[t]), z[t])
+        traces.append(T)
+    return T, summed(q, traces, **reading)
+
+
+def snap_1_by_loops(J, D, z, q):
+    """The same, number by number."""
+    steps, B, n = D.shape
+    T, g = np.zeros((B, n, z.shape[2])), np.zeros((n, z.shape[2]))
+    for t in range(steps):
+        for b, i, j in np.ndindex(*T.shape):
+            T[b, i, j] = J[t, b, i, i] * T[b, i, j] + D[t, b, i] * z[t, b, j]
+            g[i, j] += q[t, b, i] * T[b, i, j]
+    return T, g
+
+
+def rflo(D, z, q, alpha, *, kept=lambda alpha: 1 - alpha, **places):
+    """RFLO, which is SnAp-1 with another carry."""
+    return snap_1(D, D, z, q, kept=lambda D: kept(alpha) + 0 * D, **places)
+
+
+def kernl(A, alpha, D, z, q, *, kept=lambda a: np.maximum(0, 1 - a), through=lambda A, q: q @ A, **places):
+    """KeRNL: the same with a carry of each unit, and credit through A'."""
+    return snap_1(D, D, z, through(A, q), kept=lambda D: kept(alpha) + 0 * D, **places)
+
+
+TRACED = [
+    ("SNAP.3", snap_1, {}, ()),
+    ("SNAP.3", snap_1_by_loops, {}, ()),
+    (
+        "SNAP.3",
+        snap_1,
+        {"kept": lambda J: 0 * J[:, 0]},
+        "SnAp-1 is the immediate terms alone: the carry of J_ii is missing",
+    ),
+    ("SNAP.3", snap_1, {"new": lambda k, D: 1 + 0 * D}, "D is missing in the immediate term of the traces"),
+    ("SNAP.3", snap_1, {"new": lambda k, D: k * D + D}, "the new term of a trace is carried at once"),
+    ("SNAP.3", snap_1, {"when": -1}, "the credit meets the trace of the step before"),
+    ("SNAP.3", snap_1, {"steps": slice(-1)}, "the last step is missing in the sum"),
+    ("SNAP.3", snap_1, {"steps": slice(-1, None)}, "only the last step counts, not the sum"),
+    ("RFLO.1", rflo, {}, ()),
+    ("RFLO.1", rflo, {"kept": lambda alpha: 1.0}, "the trace of RFLO does not leak"),
+    ("RFLO.1", rflo, {"kept": lambda alpha: 0.0}, "the trace of RFLO remembers nothing"),
+    ("RFLO.1", rflo, {"kept": lambda alpha: alpha}, "the trace of RFLO keeps alpha, not 1 - alpha"),
+    (
+        "RFLO.1",
+        rflo,
+        {"new": lambda k, D: (1 - k) * D},
+        "a trace is a running mean: the new term is weighted by what is forgotten (alpha twice)",
+    ),
+    ("RFLO.1", snap_1, {}, "RFLO keeps the path through the self weight: that is SnAp-1"),
+    ("RFLO.1", rflo, {"steps": slice(1, None)}, "the first step is missing in the sum"),
+    ("KERNL.1", kernl, {}, ()),
+    (
+        "KERNL.1",
+        kernl,
+        {"through": lambda A, q: q @ A.T},
+        "the credit goes through A, not through its transpose",
+    ),
+    ("KERNL.1", kernl, {"through": lambda A, q: q}, "the kernel's A is left out"),
+    ("KERNL.1", kernl, {"kept": lambda a: a}, "alpha is taken for what is kept"),
+    (
+        "KERNL.1",
+        kernl,
+        {"kept": lambda a: 1 - a},
+        "what is kept may be negative: the maximum with zero is missing",
+    ),
+]
+
+
+@cases(TRACED)
+def test_traces(equation, function, places, expected, seed):
+    """SnAp-1, RFLO and KeRNL."""
+    verify(equation, function, places, expected, seed)
+
+
+# ---------------------------------------------------------------------- patterns
+
+
+def pattern(W, order, *, hops=lambda order: order - 1, way=lambda W: W):
+    """Who reaches whom, walking from every unit; (k, i)."""
+    n, linked = len(W), way(W) != 0
+    found = np.eye(n)
+    for i in range(n):
+        here = {i}
+        for _ in range(hops(order)):
+            here |= {k for m in here for k in range(n) if linked[k, m]}
+        found[list(here), i] = 1
+    return found
+
+
+def masked(R, J, D, z, q, *, mask=lambda R: R, turn=lambda J: J, again=1.0):
+    """SnAp-n with dense arrays."""
+    n, M, g = len(R), 0.0, 0.0
+    for t in range(len(D)):
+        Mbar = np.einsum("bi,bj,ki->bkij", D[t], z[t], np.eye(n))
+        if t > 0:
+            M = again * mask(R)[None, :, :, None] * np.einsum("bkm,bmij->bkij", turn(J[t]), M)
+        M = M + Mbar
+        g = g + np.einsum("bk,bkij->ij", q[t], M)
+    return M, g
+
+
+def masked_by_loops(R, J, D, z, q):
+    """The loops of ``reference``, lane by lane."""
+    n, lanes, g = len(R), [], 0.0
+    for b in range(D.shape[1]):
+        M = 0.0
+        for t in range(len(D)):
+            Mbar = np.einsum("i,j,ki->kij", D[t, b], z[t, b], np.eye(n))
+            M = Mbar + (oracles._carried(J[t, b], M, R) if t else 0.0)
+            g = g + np.einsum("k,kij->ij", q[t, b], M)
+        lanes.append(M)
+    return np.array(lanes), g
+
+
+MASKED = [
+    ("SNAP.1", pattern, {}, ()),
+    ("SNAP.1", pattern, {"hops": lambda order: order}, "the pattern reaches one step too far"),
+    ("SNAP.1", pattern, {"hops": lambda order: 1}, "the pattern is that of one step, whatever the order"),
+    (
+        "SNAP.1",
+        pattern,
+        {"way": lambda W: W.T},
+        "the mask is transposed: the units that act on i, not those that i acts on",
+    ),
+    ("SNAP.2", masked, {}, ()),
+    ("SNAP.2", masked_by_loops, {}, ()),
+    (
+        "SNAP.2",
+        masked,
+        {"mask": lambda R: R.T},
+        "the mask is transposed: the units that act on i, not those that i acts on",
+    ),
+    ("SNAP.2", masked, {"mask": np.ones_like}, "nothing is masked: that is exact RTRL"),
+    (
+        "SNAP.2",
+        masked,
+        {"turn": lambda J: J.swapaxes(1, 2)},
+        "the masked influence is carried by the transpose of J",
+    ),
+    ("SNAP.2", masked, {"again": 0.0}, "what is kept within the pattern is not carried"),
+]
+
+
+@cases(MASKED)
+def test_patterns(equation, function, places, expected, seed):
+    """SnAp-n."""
+    verify(equation, function, places, expected, seed)
+
+
+# ---------------------------------------------------------------------- kernels that learn
+
+
+def kernel_step(
+    A, alpha, nf, gf, zeta, moved, *, early=True, new=lambda k, nf: k * nf, sign=-1, back=lambda A: A.T
+):
+    """One step of learning a kernel; ``early``: gf takes nf before its own step."""
+    k, B = 1 - alpha, len(nf)
+    now = new(k, nf) + zeta
+    gf = k * gf - (nf if early else now)
+    error = np.stack([A @ now[b] + sign * moved[b] for b in range(B)])
+    dA = sum(np.outer(error[b], now[b]) for b in range(B))
+    dalpha = sum((back(A) @ error[b]) * gf[b] for b in range(B))
+    return now, gf, dA, dalpha
+
+
+LEARNING = [
+    ("KERNL.2", kernel_step, {}, ()),
+    ("KERNL.2", kernel_step, {"early": False}, "gf takes the new nf, not that of the step before"),
+    ("KERNL.2", kernel_step, {"new": lambda k, nf: 0 * nf}, "the noise is not filtered"),
+    ("KERNL.2", kernel_step, {"sign": 1}, "what has moved is added to the kernel's error, not subtracted"),
+    (
+        "KERNL.2",
+        kernel_step,
+        {"back": lambda A: A},
+        "A is not transposed when the kernel's error goes to alpha",
+    ),
+    ("KERNL.2", kernel_step, {"back": lambda A: np.eye(len(A))}, "alpha learns without A"),
+]
+
+
+@cases(LEARNING)
+def test_kernels(equation, function, places, expected, seed):
+    """(KERNL.2)."""
+    verify(equation, function, places, expected, seed)
+
+
+# ---------------------------------------------------------------------- at random
+
+
+def uoro(
+    s,
+    w,
+    J,
+    D,
+    z,
+    nu,
+    q,
+    *,
+    in_s=1.0,
+    size=ratio,
+    flip=False,
+    over_r0=lambda w, r: w / r,
+    over_r1=lambda x, r: x / r,
+    look=lambda s, Js: Js,
+    signs=lambda nu: nu,
+):
+    """UORO; ``flip`` turns r0 over."""
+    Js = (J @ s[:, :, None])[:, :, 0]
+    new = (nu * D)[:, :, None] * z[:, None]
+    r0, r1 = size(w, look(s, Js)), size(new, nu)
+    r0 = 1 / r0 if flip else r0
+    s = col(r0) * Js + col(r1) * signs(nu)
+    w = over_r0(w, col(r0, 3)) + over_r1(new, col(r1, 3))
+    return s, w, np.einsum("bk,bk,bij->ij", q, s, w)
+
+
+def kf(
+    A, B, J, D, z, c, q, *, size=ratio, signs=lambda c: c, p0_in_B=True, turned=lambda B: B, unit=lambda r: r
+):
+    """KF-RTRL."""
+    c1, c2 = signs(c).T
+    JB = J @ B
+    p0, p1 = unit(size(JB, A)), size(D, z)
+    A = col(c1 * p0) * A + col(c2 * p1) * z
+    B = col(c1 / (p0 if p0_in_B else 1), 3) * JB + col(c2 / p1, 3) * np.stack([np.diag(d) for d in D])
+    return A, B, sum(np.outer(turned(B[b]).T @ q[b], A[b]) for b in range(len(q)))
+
+
+def reverse_kf(A, B, J, D, z, nu, q, *, signs=lambda nu: nu, p0_in_A=True, p0_in_B=True, p1_in_B=True):
+    """Reverse KF-RTRL."""
+    nu, JB = signs(nu), J @ B
+    new = (nu * D)[:, :, None] * z[:, None]
+    p0, p1 = ratio(JB, A), ratio(new, nu)
+    A = (col(p0) if p0_in_A else 1) * A + col(p1) * nu
+    B = JB / (col(p0, 3) if p0_in_B else 1) + new / (col(p1, 3) if p1_in_B else 1)
+    return A, B, np.einsum("bi,bk,bkj->ij", A, q, B)
+
+
+def square_ratio(a, b):
+    """Without the root."""
+    return ratio(a, b) ** 2
+
+
+def batch_ratio(a, b):
+    """Of the whole batch."""
+    return np.full(len(a), np.sqrt(np.linalg.norm(a) / np.linalg.norm(b)))
+
+
+RANDOM = [
+    ("UORO.2", uoro, {}, ()),
+    ("UORO.2", uoro, {"over_r0": lambda w, r: w}, "w is not divided by r0"),
+    ("UORO.2", uoro, {"over_r0": lambda w, r: w * r}, "w is multiplied by r0, as s is"),
+    ("UORO.2", uoro, {"over_r1": lambda x, r: x}, "the new term of w is not divided by r1"),
+    ("UORO.2", uoro, {"signs": abs}, "s takes all signs as +1"),
+    ("UORO.3", uoro, {"flip": True}, "r0 is upside down"),
+    ("UORO.3", uoro, {"size": square_ratio}, "the ratios of norms have no root"),
+    ("UORO.3", uoro, {"size": batch_ratio}, "the norms are those of the whole batch, not of a lane"),
+    ("UORO.3", uoro, {"look": lambda s, Js: s}, "r0 takes the norm of s, not that of J s"),
+    ("KF.2", kf, {}, ()),
+    ("KF.2", kf, {"p0_in_B": False}, "B is not divided by p0"),
+    ("KF.2", kf, {"signs": abs}, "all signs of KF-RTRL are +1"),
+    ("KF.2", kf, {"signs": lambda c: c[:, ::-1]}, "the signs c1 and c2 are exchanged"),
+    ("KF.2", kf, {"signs": lambda c: c[:, [0, 0]]}, "both terms of KF-RTRL have the same sign"),
+    ("KF.2", kf, {"unit": lambda r: 1 / r}, "p0 is upside down"),
+    ("KF.2", kf, {"size": square_ratio}, "the ratios of norms have no root"),
+    ("KF.3", kf, {"turned": np.transpose}, "the credit goes through B, not through its transpose"),
+    ("KF.5", reverse_kf, {}, ()),
+    ("KF.5", reverse_kf, {"signs": abs}, "all signs of reverse KF-RTRL are +1"),
+    ("KF.5", reverse_kf, {"p0_in_B": False}, "B of reverse KF-RTRL is not divided by p0"),
+    ("KF.5", reverse_kf, {"p0_in_A": False}, "A of reverse KF-RTRL is not multiplied by p0"),
+    ("KF.5", reverse_kf, {"p1_in_B": False}, "the new term of B of reverse KF-RTRL is not divided by p1"),
+]
+
+
+@cases(RANDOM)
+def test_random_signs(equation, function, places, expected, seed):
+    """UORO, KF-RTRL and its reverse."""
+    verify(equation, function, places, expected, seed)
+
+
+# ---------------------------------------------------------------------- with a certificate
+
+
+def sketch(
+    T,
+    L,
+    R,
+    cert,
+    J,
+    D,
+    z,
+    *,
+    off=lambda J: J * (1 - np.eye(J.shape[1])),
+    carry=lambda J, X: np.einsum("bkm,bmij->bkij", J, X),
+    grow=lambda rho, cert: rho * cert,
+    lost=np.linalg.norm,
+):
+    """SK-RTRL with the whole X and its singular values."""
+    B, n, n_z = T.shape
+    embedded = np.einsum("bij,ki->bkij", T, np.eye(n))
+    X = np.einsum("bkm,bmij->bkij", off(J), embedded) + carry(J, np.einsum("bka,baij->bkij", L, R))
+    new = np.diagonal(J, axis1=1, axis2=2)[:, :, None] * T + D[:, :, None] * z[:, None]
+    r, kept, bound = L.shape[2], np.zeros_like(X), np.zeros(B)
+    for b in range(B):
+        U, values, V = np.linalg.svd(X[b].reshape(n, -1), full_matrices=False)
+        kept[b] = (U[:, :r] * values[:r] @ V[:r]).reshape(n, n, n_z)
+        size = min(np.linalg.norm(J[b]), np.sqrt(np.linalg.norm(J[b], 1) * np.linalg.norm(J[b], np.inf)))
+        bound[b] = grow(size, cert[b]) + lost(values[r:])
+    return new, kept, bound
+
+
+SKETCHED = [
+    ("SK.1", sketch, {}, ()),
+    ("SK.1", sketch, {"off": lambda J: J}, "the diagonal of J acts twice, in the trace and in the sketch"),
+    ("SK.1", sketch, {"off": lambda J: 0 * J}, "what SnAp-1 leaves out does not enter the sketch"),
+    ("SK.1", sketch, {"carry": lambda J, X: X}, "the sketch is not carried by J"),
+    ("SK.2", sketch, {"grow": lambda rho, cert: 0}, "the certificate knows only what this step has lost"),
+    (
+        "SK.2",
+        sketch,
+        {"grow": lambda rho, cert: cert},
+        "the certificate of the step before is not multiplied by rho",
+    ),
+    (
+        "SK.2",
+        sketch,
+        {"lost": lambda values: (values**2).sum()},
+        "what a step has lost is counted as its square",
+    ),
+    ("SK.2", sketch, {"lost": max}, "what a step has lost is the largest of the values that are left out"),
+]
+
+
+@cases(SKETCHED)
+def test_sketches(equation, function, places, expected, seed):
+    """SK-RTRL."""
+    verify(equation, function, places, expected, seed)
