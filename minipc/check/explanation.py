@@ -235,7 +235,8 @@ class _Trial:
         self.given = {name: given[name] for name in exercise.arguments}
         self.sizes = draw.sizes
         self._twins = [room.twin(bench.engine, v) for v in self.given.values()]
-        self.right = arrays(self.answer())
+        self._tree = _plain(self.answer())
+        self.right = leaves(self._tree)
 
     def answer(self, **slip):
         """What the bench's engine says, as it is now."""
@@ -265,7 +266,7 @@ class _Trial:
             warnings.simplefilter("ignore")  # what is wrong is said below, once
             result = _call(function, self.exercise.arguments, given)
         edited = [name for name in self.given if not _unchanged(given[name], before[name])]
-        return arrays(result), edited
+        return leaves(_like(_plain(result), self._tree)), edited
 
 
 class _Case:
@@ -580,6 +581,22 @@ def _plain(tree):
     found = np.asarray(tree)
     if found.dtype == object or found.dtype.kind not in "fciub":
         raise TypeError(f"a result must be made of numbers, got {type(tree).__name__}")
+    return found
+
+
+def _like(found, right):
+    """The same numbers in the form of the right answer: a list of T arrays where one is wanted, keys in its order."""
+    if isinstance(found, list) and isinstance(right, np.ndarray):
+        with contextlib.suppress(ValueError):
+            stacked = np.array(found)
+            return stacked if stacked.dtype.kind in "fciub" else found
+    if isinstance(found, dict | list) and isinstance(right, dict | list) and len(found) == len(right):
+        by_key = isinstance(right, dict)
+        keys = right if by_key and isinstance(found, dict) and found.keys() == right.keys() else found
+        values = [found[key] for key in keys] if isinstance(found, dict) else found
+        wanted = list(right.values()) if by_key else right
+        new = list(map(_like, values, wanted))
+        return dict(zip(right, new, strict=True)) if by_key else new
     return found
 
 
