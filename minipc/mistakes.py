@@ -2115,6 +2115,13 @@ _TABLE = [
         "cell.sweep(p, tape, None, q)",
     ),
     Mistake(
+        "a LIF fires without regard to its threshold, which the surrogate knows",
+        "spiking",
+        "EPROP.1",
+        "[self._fire(x), v], axis=1)",
+        "[self._fire(v), v], axis=1)",
+    ),
+    Mistake(
         "the surrogate lacks the factor 1 - sigma",
         "spiking",
         "EPROP.1",

@@ -395,3 +395,290 @@ SKETCHED = [
 def test_sketches(equation, function, places, expected, seed):
     """SK-RTRL."""
     verify(equation, function, places, expected, seed)
+
+
+# ---------------------------------------------------------------------- spiking cells and e-prop
+
+
+def surrogate(k, x):
+    """psi."""
+    r = 1 / (1 + np.exp(-k * x))
+    return k * r * (1 - r)
+
+
+def lif(
+    params,
+    inputs,
+    spike,
+    v,
+    kappa,
+    threshold,
+    slope,
+    *,
+    leak=1.0,
+    fires=1.0,
+    psi=surrogate,
+    at=1.0,
+    filtered=lambda kappa: kappa,
+    reset=0.0,
+    late=False,
+):
+    """LIF units with one filtered regressor a lane, as the paper has it."""
+    spikes, potentials, traces, zbar = [], [], [], 0.0
+    for u in inputs:
+        z = np.hstack([spike, u, np.ones((len(u), 1))])
+        v = (kappa if leak else 1) * v + spike @ params["W"].T + u @ params["U"].T + params["b"]
+        v = v - reset * threshold * spike
+        spike = (v - fires * threshold > 0).astype(float)
+        if late:
+            z[:, : v.shape[1]] = spike
+        zbar = filtered(kappa) * zbar + z
+        spikes.append(spike)
+        potentials.append(v)
+        traces.append(psi(slope, v - at * threshold)[:, :, None] * zbar[:, None])
+    return spikes, potentials, traces
+
+
+def alif(
+    params,
+    inputs,
+    spike,
+    v,
+    ad,
+    kappa,
+    threshold,
+    slope,
+    rho,
+    adaptation,
+    *,
+    raised=1.0,
+    seen=1.0,
+    in_traces=1.0,
+    fades=lambda rho: rho,
+    trace_fades=lambda rho: rho,
+    leak=lambda kappa: kappa,
+):
+    """ALIF units, with e^a as its own recursion."""
+    kept, zbar, ea, e = ([], [], [], []), 0.0, 0.0, 0.0
+    for u in inputs:
+        z = np.hstack([spike, u, np.ones((len(u), 1))])
+        v = leak(kappa) * v + spike @ params["W"].T + u @ params["U"].T + params["b"]
+        ad = fades(rho) * ad + spike
+        x = v - threshold - raised * adaptation * ad
+        spike = np.where(x > 0, 1.0, 0.0)
+        zbar, ea = kappa * zbar + z, trace_fades(rho) * ea + e
+        psi = surrogate(slope, v - threshold - seen * raised * adaptation * ad)
+        e = psi[:, :, None] * (zbar[:, None] - in_traces * adaptation * ea)
+        for some, new in zip(kept, (spike, v, ad, e), strict=True):
+            some.append(new)
+    return kept
+
+
+def eprop(e, yhat, y, feedback, readout, *, signal=lambda v, B, W: v @ B.T, **reading):
+    """Random feedback, in loops over time."""
+    q = np.array([signal(v, feedback, readout) for v in yhat - y])
+    return summed(q, e, **reading)
+
+
+SPIKING = [
+    ("EPROP.1", lif, {}, ()),
+    ("EPROP.1", lif, {"leak": 0.0}, "a potential does not leak"),
+    ("EPROP.1", lif, {"fires": 0.0, "at": 0.0}, "a LIF fires as soon as its potential is positive"),
+    (
+        "EPROP.1",
+        lif,
+        {"fires": 0.0},
+        "a LIF fires without regard to its threshold, which the surrogate knows",
+    ),
+    ("EPROP.1", lif, {"at": 0.0}, "the surrogate is taken at v, not at v minus the threshold"),
+    (
+        "EPROP.1",
+        lif,
+        {"psi": lambda k, x: surrogate(k, x) / k},
+        "the slope is missing in front of the surrogate",
+    ),
+    (
+        "EPROP.1",
+        lif,
+        {"psi": lambda k, x: k / (1 + np.exp(-k * x))},
+        "the surrogate lacks the factor 1 - sigma",
+    ),
+    ("EPROP.1", lif, {"filtered": lambda kappa: 1}, "the trace of a potential does not decay"),
+    (
+        "EPROP.1",
+        lif,
+        {"filtered": lambda kappa: 0},
+        "the regressor of a LIF is not filtered: its traces remember nothing",
+    ),
+    ("EPROP.1", lif, {"reset": 1.0}, "a potential is reset after a spike, beside the self weight"),
+    (
+        "EPROP.1",
+        lif,
+        {"late": True},
+        "the traces of a LIF take the spikes of this step, not of the step before",
+    ),
+    (
+        "EPROP.1",
+        lif,
+        {"at": 0.0, "filtered": lambda kappa: 1},
+        (
+            "the surrogate is taken at v, not at v minus the threshold",
+            "the trace of a potential does not decay",
+        ),
+    ),
+    ("EPROP.2", alif, {}, ()),
+    ("EPROP.2", alif, {"in_traces": 0.0}, "the term of bt is dropped from the traces"),
+    ("EPROP.2", alif, {"in_traces": -1.0}, "the term of bt has the wrong sign in the traces"),
+    ("EPROP.2", alif, {"raised": -1.0}, "a spike lowers the threshold"),
+    ("EPROP.2", alif, {"raised": 0.0}, "the adaptation does not raise the threshold"),
+    ("EPROP.2", alif, {"seen": 0.0}, "the surrogate of an ALIF does not see the adaptation"),
+    ("EPROP.2", alif, {"fades": lambda rho: 1}, "the adaptation does not decay"),
+    ("EPROP.2", alif, {"trace_fades": lambda rho: 1}, "the trace of the adaptation does not decay"),
+    (
+        "EPROP.2",
+        alif,
+        {"trace_fades": lambda rho: 0},
+        "the adaptation is forgotten from step to step",
+    ),
+    ("EPROP.2", alif, {"leak": lambda kappa: 1}, "an ALIF's potential does not leak"),
+    ("EPROP.3", eprop, {}, ()),
+    (
+        "EPROP.3",
+        eprop,
+        {"signal": lambda v, B, W: v @ W},
+        "random feedback is drawn, and backpropagation used",
+    ),
+    (
+        "EPROP.3",
+        eprop,
+        {"signal": lambda v, B, W: -v @ B.T},
+        "random feedback has the sign of the error, not of the credit",
+    ),
+    ("EPROP.3", eprop, {"when": -1}, "the credit meets the trace of the step before"),
+    ("EPROP.3", eprop, {"steps": slice(-1)}, "the last step is missing in the sum"),
+    (
+        "EPROP.3",
+        eprop,
+        {"signal": lambda v, B, W: v @ B.T / len(v)},
+        "a mean over the batch, not a sum (a factor 1/B)",
+    ),
+]
+
+
+@cases(SPIKING)
+def test_spikes(equation, function, places, expected, seed):
+    """LIF, ALIF and e-prop."""
+    verify(equation, function, places, expected, seed)
+
+
+# ---------------------------------------------------------------------- synthetic gradients
+
+
+def seen(h, y, order="hy1"):
+    """z~."""
+    parts = {"h": h, "y": y, "1": np.ones((len(h), 1)), "0": np.zeros((len(h), 1)), "-": 0 * y}
+    return np.hstack([parts[letter] for letter in order])
+
+
+def synthetic(A, h, y, *, order="hy1"):
+    """sg, lane by lane."""
+    return [A @ row for row in seen(h, y, order)]
+
+
+def learn(
+    A,
+    frozen,
+    before,
+    q,
+    J,
+    h,
+    y,
+    begins,
+    learning_rate,
+    *,
+    says="frozen",
+    turned=lambda J: J.T,
+    own=1.0,
+    later=lambda begins: ~begins,
+    at="before",
+    over=len,
+    factor=1.0,
+    predicted="A",
+):
+    """One step of least mean squares, lane by lane."""
+    now, change = seen(h, y), 0 * A
+    for b in range(len(h)):
+        target = own * q[b]
+        if later(begins)[b]:
+            target = target + turned(J[b]) @ ({"frozen": frozen, "A": A}[says] @ now[b])
+        off = {"A": A, "frozen": frozen}[predicted] @ before[b] - target
+        change += np.outer(off, {"before": before, "now": now}[at][b])
+    return A - factor * learning_rate * change / over(h)
+
+
+def through_mbar(A, h, y, D, z, q, *, credit=lambda sg, q: sg, slope=lambda D: D):
+    """sg times Mbar, number by number."""
+    sg = credit(seen(h, y) @ A.T, q)
+    g = np.zeros((h.shape[1], z.shape[1]))
+    for b, i, j in np.ndindex(len(h), *g.shape):
+        g[i, j] += slope(D)[b, i] * sg[b, i] * z[b, j]
+    return g
+
+
+GUESSED = [
+    ("DNI.1", synthetic, {}, ()),
+    ("DNI.1", synthetic, {"order": "h-1"}, "the synthetic gradient does not see the target"),
+    ("DNI.1", synthetic, {"order": "hy0"}, "the synthetic gradient has no bias"),
+    ("DNI.1", synthetic, {"order": "yh1"}, "h and y are exchanged in the regressor of a synthetic gradient"),
+    ("DNI.1", synthetic, {"order": "1hy"}, "the bias stands first in the regressor of a synthetic gradient"),
+    ("DNI.2", learn, {}, ()),
+    (
+        "DNI.2",
+        learn,
+        {"turned": lambda J: J},
+        "the target of a synthetic gradient goes through J, not through its transpose",
+    ),
+    (
+        "DNI.2",
+        learn,
+        {"own": 0.0},
+        "the target of a synthetic gradient leaves out the credit of its own step",
+    ),
+    (
+        "DNI.2",
+        learn,
+        {"says": "A"},
+        "the target of a synthetic gradient is said by A, not by its frozen copy",
+    ),
+    ("DNI.2", learn, {"later": np.ones_like}, "a reset sends synthetic credit into the past"),
+    ("DNI.2", learn, {"later": np.zeros_like}, "the target of a synthetic gradient leaves out the future"),
+    ("DNI.2", learn, {"at": "now"}, "A learns from the next regressor"),
+    ("DNI.2", learn, {"over": lambda h: 1}, "A learns from the sum over the lanes, not from the mean"),
+    ("DNI.2", learn, {"factor": -1.0}, "A goes away from its target"),
+    ("DNI.2", learn, {"factor": 2.0}, "a factor 2 in the step of A"),
+    ("DNI.2", learn, {"predicted": "frozen"}, "A learns from the error of its frozen copy"),
+    (
+        "DNI.2",
+        learn,
+        {"own": 0.0, "over": lambda h: 1},
+        (
+            "the target of a synthetic gradient leaves out the credit of its own step",
+            "A learns from the sum over the lanes, not from the mean",
+        ),
+    ),
+    ("DNI.3", through_mbar, {}, ()),
+    (
+        "DNI.3",
+        through_mbar,
+        {"credit": lambda sg, q: q},
+        "the immediate credit meets Mbar, not the synthetic one",
+    ),
+    ("DNI.3", through_mbar, {"slope": np.ones_like}, "D is missing"),
+    ("DNI.3", through_mbar, {"credit": lambda sg, q: -sg}, "the sign is wrong"),
+]
+
+
+@cases(GUESSED)
+def test_synthetic_gradients(equation, function, places, expected, seed):
+    """DNI."""
+    verify(equation, function, places, expected, seed)
