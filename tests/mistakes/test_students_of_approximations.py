@@ -3,30 +3,10 @@
 Nothing here uses the engine: equations in loops or einsum, each with places to go wrong.
 """
 
-import functools
-
 import numpy as np
-import pytest
+from helpers.students import cases, verify
 
-from minipc import check
 from reference import approximation_oracles as oracles
-
-
-def verify(equation, function, places, expected, seed):
-    """What a student is told whose function has these places changed: nothing, or this name (these, of two)."""
-    names = {expected} if isinstance(expected, str) else set(expected)
-    found = check.explain(functools.partial(function, **places), equation, seed=seed)
-    assert set(found.names) == names, str(found)
-    assert found.correct == (not names)
-
-
-def cases(table):
-    """A test over a table, on two problems each."""
-    both = [
-        pytest.mark.parametrize("seed", [0, 11]),
-        pytest.mark.parametrize(("equation", "function", "places", "expected"), table),
-    ]
-    return lambda test: both[0](both[1](test))
 
 
 def ratio(a, b):
