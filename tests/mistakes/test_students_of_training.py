@@ -230,6 +230,11 @@ def clip(
     return found
 
 
+def clip_by_loops(grads, norm):
+    """The loops of ``reference``, one list of arrays."""
+    return loops.clip([array for block in grads for array in block.values()], norm)
+
+
 def clip_entries(grads, norm):
     """Another thing of the same name."""
     return [{name: np.clip(array, -norm, norm) for name, array in block.items()} for block in grads]
@@ -253,7 +258,7 @@ SHORTER = [
     ),
     ("DECAY.1", coupled, {"biases": False}, "the coupled decay leaves out the biases"),
     ("CLIP.1", clip, {}, ()),
-    ("CLIP.1", loops.clip, {}, ()),
+    ("CLIP.1", clip_by_loops, {}, ()),
     ("CLIP.1", clip, {"of": lambda grads, block: [block]}, "every block is clipped by a norm of its own"),
     ("CLIP.1", clip, {"root": lambda square: square}, "the norm that clips lacks its root"),
     (
