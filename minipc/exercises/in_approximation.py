@@ -81,13 +81,15 @@ def _ring(d):
     return {"W": W, "order": 2 + d.setting}
 
 
-@exercise("SNAP.1", problem=_ring)
-def pattern(engine, W, order):
+@exercise("SNAP.1", problem=_ring, slips=["only paths of exactly order - 1 steps count"])
+def pattern(engine, W, order, *, slip=None):
     """The pattern R (n, n) of SnAp-``order``: 1 where unit i reaches unit k in at most order - 1 steps, else 0.
 
     R[k, i], as J[k, i]: ``W (n, n)`` leads from unit i to unit k, and where it is zero nothing does. A unit
     reaches itself.
     """
+    if slip:
+        return (np.linalg.matrix_power((W != 0) + 0.0, order - 1) > 0) + 0.0
     method, n = engine.approximations.SnAp(order), len(W)
     found = method.prepare(0, engine.RNN(1, n), {"W": W}, W[:1])
     return _dense(found, np.ones((1, n, found.width)))[0]
@@ -204,15 +206,18 @@ def _signs(d, *shape):
     return np.where(d.chance(0.5, *shape), 1.0, -1.0)
 
 
-def _once(method, engine, W, alpha, D, z, signs, q, own):
+LATE = ["the credit meets the factors of the step before"]
+
+
+def _once(method, engine, W, alpha, D, z, signs, q, own, slip):
     """One step of a method from what it keeps, and the gradient after it."""
     cell, (now,) = _linear(engine, W, alpha, D[None], z[None], signs)
-    own = method.step_cell(now, own)
-    return own | {"g": method.read_cell(cell, None, own, q)}
+    new = method.step_cell(now, own)
+    return new | {"g": method.read_cell(cell, None, own if slip else new, q)}
 
 
-@exercise("UORO.2", "UORO.3", problem=_one_product)
-def uoro(engine, s, w, J, D, z, nu, q, W, alpha):
+@exercise("UORO.2", "UORO.3", problem=_one_product, slips=LATE)
+def uoro(engine, s, w, J, D, z, nu, q, W, alpha, *, slip=None):
     """One step of UORO: the new s (B, n) and w (B, n, n_z), and this step's gradient g (n, n_z), summed over the batch.
 
     ``s``, ``w`` are those of the step before, ``nu (B, n)`` the new signs, each -1 or 1. ``J (B, n, n)`` is the Jacobian
@@ -221,7 +226,7 @@ def uoro(engine, s, w, J, D, z, nu, q, W, alpha):
     are not needed.
     """
     method = engine.approximations.UORO()
-    return _once(method, engine, W, alpha, D, z, nu, q, {"s": s, "w": w})
+    return _once(method, engine, W, alpha, D, z, nu, q, {"s": s, "w": w}, slip)
 
 
 def _kronecker(d):
@@ -231,8 +236,8 @@ def _kronecker(d):
     return given | {"A": d.normal(B, n_z), "B": d.normal(B, n, n), "c": _signs(d, B, 2)}
 
 
-@exercise("KF.2", "KF.3", problem=_kronecker)
-def kf(engine, A, B, J, D, z, c, q, W, alpha):
+@exercise("KF.2", "KF.3", problem=_kronecker, slips=LATE)
+def kf(engine, A, B, J, D, z, c, q, W, alpha, *, slip=None):
     """One step of KF-RTRL: the new A (lanes, n_z) and B (lanes, n, n), and this step's gradient g (n, n_z), over all lanes.
 
     ``A``, ``B`` are those of the step before, dh_k/dTheta_ij ~ B_ki A_j, and ``c (lanes, 2)`` the signs c1 and c2. ``J
@@ -240,7 +245,7 @@ def kf(engine, A, B, J, D, z, c, q, W, alpha):
     the regressor, ``q (lanes, n)`` the credit. The norms are those of a lane. ``W (n, n)`` and the leak ``alpha``, of
     which J = diag(D) W + (1 - alpha) I is made, are not needed.
     """
-    return _once(engine.approximations.KF(), engine, W, alpha, D, z, c, q, {"A": A, "B": B})
+    return _once(engine.approximations.KF(), engine, W, alpha, D, z, c, q, {"A": A, "B": B}, slip)
 
 
 def _reversed(d):
@@ -250,14 +255,14 @@ def _reversed(d):
     return given | {"A": d.normal(B, n), "B": d.normal(B, n, n_z), "nu": _signs(d, B, n)}
 
 
-@exercise("KF.5", problem=_reversed)
-def reverse_kf(engine, A, B, J, D, z, nu, q, W, alpha):
+@exercise("KF.5", problem=_reversed, slips=LATE)
+def reverse_kf(engine, A, B, J, D, z, nu, q, W, alpha, *, slip=None):
     """One step of reverse KF-RTRL: the new A (lanes, n), B (lanes, n, n_z), and this step's gradient g (n, n_z), over all lanes.
 
     ``A``, ``B`` are those of the step before, dh_k/dTheta_ij ~ A_i B_kj, and ``nu (lanes, n)`` the signs. The others as
     in (KF.2).
     """
-    return _once(engine.approximations.ReverseKF(), engine, W, alpha, D, z, nu, q, {"A": A, "B": B})
+    return _once(engine.approximations.ReverseKF(), engine, W, alpha, D, z, nu, q, {"A": A, "B": B}, slip)
 
 
 # ---------------------------------------------------------------------- with a certificate
@@ -341,7 +346,7 @@ def alif(engine, params, inputs, spike, v, ad, kappa, threshold, slope, rho, ada
     """The spikes, the potentials v and the adaptations ad (T, B, n), and the traces e (T, B, n, n_z) of ALIF units.
 
     As (EPROP.1), and: ``ad (B, n)`` is that before the first step, ``rho`` its decay, ``adaptation`` bt: how much it
-    raises the threshold. Neither trace nor e^a is anything but zero before the first step.
+    raises the threshold. All traces are zero before the first step.
     """
     options = {"kappa": kappa, "threshold": threshold, "slope": slope, "rho": rho, "adaptation": adaptation}
     cell = engine.ALIF(inputs.shape[2], v.shape[1], **options)
