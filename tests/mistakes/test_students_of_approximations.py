@@ -52,6 +52,15 @@ def snap_1_by_loops(J, D, z, q):
     return T, g
 
 
+def mixed(J, D, z, q):
+    """J itself, where its diagonal is meant."""
+    T, g = 0.0, 0.0
+    for t in range(len(D)):
+        T = (J[t] @ T if t else 0.0) + np.einsum("bi,bj->bij", D[t], z[t])
+        g = g + np.einsum("bi,bij->ij", q[t], T)
+    return T, g
+
+
 def rflo(D, z, q, alpha, *, kept=lambda alpha: 1 - alpha, **places):
     """RFLO, which is SnAp-1 with another carry."""
     return snap_1(D, D, z, q, kept=lambda D: kept(alpha) + 0 * D, **places)
@@ -76,6 +85,23 @@ TRACED = [
     ("SNAP.3", snap_1, {"when": -1}, "the credit meets the trace of the step before"),
     ("SNAP.3", snap_1, {"steps": slice(-1)}, "the last step is missing in the sum"),
     ("SNAP.3", snap_1, {"steps": slice(-1, None)}, "only the last step counts, not the sum"),
+    ("SNAP.3", mixed, {}, "a trace is mixed with those of other units: J T, not J_ii T_i"),
+    ("SNAP.3", snap_1, {"new": lambda k, D: D * D}, "D is there twice in the immediate term of the traces"),
+    (
+        "SNAP.3",
+        snap_1,
+        {"kept": lambda J: 0 * J[:, 0], "when": -1},
+        (
+            "SnAp-1 is the immediate terms alone: the carry of J_ii is missing",
+            "the credit meets the trace of the step before",
+        ),
+    ),
+    (
+        "SNAP.3",
+        snap_1,
+        {"new": lambda k, D: 1 + 0 * D, "steps": slice(-1)},
+        ("D is missing in the immediate term of the traces", "the last step is missing in the sum"),
+    ),
     ("RFLO.1", rflo, {}, ()),
     ("RFLO.1", rflo, {"kept": lambda alpha: 1.0}, "the trace of RFLO does not leak"),
     ("RFLO.1", rflo, {"kept": lambda alpha: 0.0}, "the trace of RFLO remembers nothing"),
@@ -127,6 +153,14 @@ def pattern(W, order, *, hops=lambda order: order - 1, way=lambda W: W):
     return found
 
 
+def by_powers(W, order):
+    """The power of the table of links, without the unit itself."""
+    found = np.eye(len(W))
+    for _ in range(order - 1):
+        found = (W != 0) @ found
+    return (found > 0).astype(int)
+
+
 def masked(R, J, D, z, q, *, mask=lambda R: R, turn=lambda J: J, again=1.0):
     """SnAp-n with dense arrays."""
     n, M, g = len(R), 0.0, 0.0
@@ -162,6 +196,7 @@ MASKED = [
         {"way": lambda W: W.T},
         "the mask is transposed: the units that act on i, not those that i acts on",
     ),
+    ("SNAP.1", by_powers, {}, "only paths of exactly order - 1 steps count"),
     ("SNAP.2", masked, {}, ()),
     ("SNAP.2", masked_by_loops, {}, ()),
     (
@@ -243,15 +278,27 @@ def uoro(
     over_r1=lambda x, r: x / r,
     look=lambda s, Js: Js,
     signs=lambda nu: nu,
+    slope=lambda D: D,
 ):
     """UORO; ``flip`` turns r0 over."""
     Js = (J @ s[:, :, None])[:, :, 0]
-    new = (nu * D)[:, :, None] * z[:, None]
+    new = (nu * slope(D))[:, :, None] * z[:, None]
     r0, r1 = size(w, look(s, Js)), size(new, nu)
     r0 = 1 / r0 if flip else r0
     s = col(r0) * Js + col(r1) * signs(nu)
     w = over_r0(w, col(r0, 3)) + over_r1(new, col(r1, 3))
     return s, w, np.einsum("bk,bk,bij->ij", q, s, w)
+
+
+def turned_uoro(s, w, J, D, z, nu, q):
+    """With J'."""
+    return uoro(s, w, J.swapaxes(1, 2), D, z, nu, q)
+
+
+def early(s, w, J, D, z, nu, q):
+    """Reads out what it had."""
+    new = uoro(s, w, J, D, z, nu, q)
+    return new[0], new[1], np.einsum("bk,bk,bij->ij", q, s, w)
 
 
 def kf(
@@ -296,6 +343,9 @@ RANDOM = [
     ("UORO.3", uoro, {"size": square_ratio}, "the ratios of norms have no root"),
     ("UORO.3", uoro, {"size": batch_ratio}, "the norms are those of the whole batch, not of a lane"),
     ("UORO.3", uoro, {"look": lambda s, Js: s}, "r0 takes the norm of s, not that of J s"),
+    ("UORO.2", turned_uoro, {}, "s is carried by the transpose of J"),
+    ("UORO.2", uoro, {"slope": np.ones_like}, "D is missing in the new term of w"),
+    ("UORO.3", early, {}, "the credit meets the factors of the step before"),
     ("KF.2", kf, {}, ()),
     ("KF.2", kf, {"p0_in_B": False}, "B is not divided by p0"),
     ("KF.2", kf, {"signs": abs}, "all signs of KF-RTRL are +1"),
@@ -349,10 +399,17 @@ def sketch(
     return new, kept, bound
 
 
+def turned_sketch(T, L, R, cert, J, D, z):
+    """With J'."""
+    return sketch(T, L, R, cert, J.swapaxes(1, 2), D, z)
+
+
 SKETCHED = [
     ("SK.1", sketch, {}, ()),
     ("SK.1", sketch, {"off": lambda J: J}, "the diagonal of J acts twice, in the trace and in the sketch"),
     ("SK.1", sketch, {"off": lambda J: 0 * J}, "what SnAp-1 leaves out does not enter the sketch"),
+    ("SK.1", turned_sketch, {}, "the sketch is carried by the transpose of J"),
+    ("SK.2", sketch, {"lost": lambda values: 0.0}, "the certificate leaves out what this step has lost"),
     ("SK.1", sketch, {"carry": lambda J, X: X}, "the sketch is not carried by J"),
     ("SK.2", sketch, {"grow": lambda rho, cert: 0}, "the certificate knows only what this step has lost"),
     (
