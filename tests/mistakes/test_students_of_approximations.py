@@ -383,6 +383,7 @@ def sketch(
     off=lambda J: J * (1 - np.eye(J.shape[1])),
     carry=lambda J, X: np.einsum("bkm,bmij->bkij", J, X),
     grow=lambda rho, cert: rho * cert,
+    least=min,
     lost=np.linalg.norm,
 ):
     """SK-RTRL with the whole X and its singular values."""
@@ -394,8 +395,8 @@ def sketch(
     for b in range(B):
         U, values, V = np.linalg.svd(X[b].reshape(n, -1), full_matrices=False)
         kept[b] = (U[:, :r] * values[:r] @ V[:r]).reshape(n, n, n_z)
-        size = min(np.linalg.norm(J[b]), np.sqrt(np.linalg.norm(J[b], 1) * np.linalg.norm(J[b], np.inf)))
-        bound[b] = grow(size, cert[b]) + lost(values[r:])
+        two = np.linalg.norm(J[b]), np.sqrt(np.linalg.norm(J[b], 1) * np.linalg.norm(J[b], np.inf))
+        bound[b] = grow(least(two), cert[b]) + lost(values[r:])
     return new, kept, bound
 
 
@@ -409,6 +410,7 @@ SKETCHED = [
     ("SK.1", sketch, {"off": lambda J: J}, "the diagonal of J acts twice, in the trace and in the sketch"),
     ("SK.1", sketch, {"off": lambda J: 0 * J}, "what SnAp-1 leaves out does not enter the sketch"),
     ("SK.1", turned_sketch, {}, "the sketch is carried by the transpose of J"),
+    ("SK.2", sketch, {"least": lambda two: two[0]}, "rho is the Frobenius norm alone"),
     ("SK.2", sketch, {"lost": lambda values: 0.0}, "the certificate leaves out what this step has lost"),
     ("SK.1", sketch, {"carry": lambda J, X: X}, "the sketch is not carried by J"),
     ("SK.2", sketch, {"grow": lambda rho, cert: 0}, "the certificate knows only what this step has lost"),
