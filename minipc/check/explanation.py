@@ -253,9 +253,9 @@ class _Trial:
         try:
             with self.bench.wrong(*mistakes), np.errstate(all="ignore"):
                 return arrays(self.answer(**({"slip": slips[0]} if slips else {})))
-        except LookupError:  # the mistakes do not fit together
-            raise
-        except Exception:  # whatever a mistake brings about: it is not what the student's function returned
+        except Exception as error:  # whatever a mistake brings about: the student's function did return
+            if type(error) is LookupError:  # they do not fit together; a KeyError would be the engine's
+                raise
             return None
 
     def student(self, function):

@@ -115,3 +115,25 @@ def test_three_settings_have_three_sizes_whatever_was_drawn():
             draws.append(Draw(rng, setting=setting))
             draws[-1].normal(4)
         assert len({d.B for d in draws}) == len({d.T for d in draws}) == 3
+
+
+def test_a_mistake_that_makes_the_engine_raise_is_nobodys(monkeypatch):
+    """Whatever it raises, a KeyError, too: the search goes on."""
+    asked = EXERCISES["RFLO.1"]
+
+    def raising(engine, *given, slip=None):
+        if slip:
+            raise KeyError(slip)
+        return asked.answer(engine, *given)
+
+    monkeypatch.setitem(EXERCISES, "RFLO.1", asked._replace(answer=raising))
+    told = check.explain(
+        lambda D, z, q, alpha: [-2.5 * g for g in asked_of(D, z, q, alpha)], "RFLO.1", seed=987
+    )
+    assert told.names == ("a constant factor -2.5",)
+
+
+def asked_of(D, z, q, alpha):
+    """The right answer to (RFLO.1)."""
+    traces, g = traced(D, z, q, alpha)
+    return traces[-1], g
