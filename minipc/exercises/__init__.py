@@ -7,6 +7,7 @@ dE/ds[l] of the free layers l = 1..L-1: a list of L arrays (B, n[l]), entry 0 No
 """
 
 from . import in_approximation, in_blocks, in_space, in_training, in_variants
+from . import in_blocks, in_diagonal, in_space, in_time, in_variants
 from .register import EXERCISES, Draw, Exercise, exercise, twin
 
 __all__ = [
@@ -18,6 +19,10 @@ __all__ = [
     "in_blocks",
     "in_space",
     "in_training",
+    "in_blocks",
+    "in_diagonal",
+    "in_space",
+    "in_time",
     "in_variants",
     "twin",
 ]

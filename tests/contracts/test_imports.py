@@ -48,6 +48,9 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "register": 0,
     **dict.fromkeys(["in_approximation", "in_blocks", "in_space", "in_training"], 13),
     "in_variants": 13.1,  # it shares the problems of in_space
+    **dict.fromkeys(["in_blocks", "in_space", "in_time"], 13),
+    "in_diagonal": 13.1,  # it shares the problems of in_time
+    "in_variants": 13.1,  # and this those of in_space
     "exercises": 13.2,
     "explanation": 13.3,
     "wire": 10,
