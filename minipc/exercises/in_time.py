@@ -406,3 +406,96 @@ def stream_gradient(engine, net, params, inputs, targets, h0, reset):
     carried = {"carry": first.carry} if cut else {"h0": h0}
     rest = rtrl(net, params, inputs[cut:], targets[cut:], None, reset=reset[cut:], influence="exact", **carried)
     return engine.bptt.added(first.grads, rest.grads) if cut else rest.grads
+
+
+def learning(d):
+    """A tanh cell and a linear readout that learn while time goes on; not every lane has a target at every step."""
+    mask = d.chance(0.6, d.T, d.B)[::-1].copy()
+    return plain(d) | {"mask": mask, "learning_rate": d.uniform(0.05, 0.3).item()}
+
+
+@exercise("RTRL.7", problem=learning)
+def online(engine, net, params, inputs, targets, mask, h0, learning_rate):
+    """Learn at every step, and return the parameters after the last one: a list of two dicts.
+
+    At every step: the new state and influence, then one step of gradient descent with the gradient q_t' M_t, summed
+    over the lanes that have a target there (``mask`` (T, B)) and divided by their number; where there is none,
+    nothing moves. The influence is carried on as it is. The network and the rest: see (BPTT.1).
+    """
+    optimizer = engine.optim.SGD(learning_rate)
+    return engine.rtrl.online(net, params, inputs, targets, mask, h0, optimizer=optimizer).params
+
+
+# ---------------------------------------------------------------------- blocks of steps
+
+
+def in_blocks(d):
+    """A tanh cell and a linear readout, and blocks that do not divide T."""
+    return plain(d) | {"block": 2}
+
+
+@exercise("HYB.1", problem=in_blocks)
+def block_gradient(engine, net, params, inputs, targets, h0, block):
+    """The gradient of (RTRL.2) in blocks of ``block`` steps: BPTT inside of a block, the influence before it.
+
+    A list of two dicts; the network and what is given: see (BPTT.1). T need not be a multiple of ``block``.
+    """
+    return engine.rtrl.gradient(net, params, inputs, targets, None, h0, influence="hybrid", block=block)
+
+
+def below(d):
+    """A tanh block under a tanh cell, and blocks of steps."""
+    return sequence(d, [dense, RNN]) | {"block": 2}
+
+
+@exercise("HYB.2", problem=below)
+def block_influence(engine, net, params, inputs, h0, block):
+    """The influence on the cell's state after the last step, found in blocks of ``block`` steps by backward sweeps.
+
+    A list of two dicts of arrays (B, n, *shape): how h_T follows ``W``, ``b`` of the tanh block, and ``W``, ``U``,
+    ``b`` of the tanh cell over it. ``inputs`` (T, B, m), ``h0`` (B, n).
+    """
+    return influence_of(engine, "hybrid", net, params, inputs, h0, block, block=block)
+
+
+# ---------------------------------------------------------------------- stacks
+
+
+def two_cells(d):
+    """A tanh cell over a tanh cell."""
+    return sequence(d, [RNN, RNN])
+
+
+@exercise("STACK.2", problem=two_cells)
+def stack_influence(engine, net, params, inputs, h0):
+    """The influence on the upper cell's state after the last step, of the parameters of both cells.
+
+    A list of two dicts of arrays (B, n2, *shape): how h2_T follows ``W``, ``U``, ``b`` of the lower cell, and of the
+    upper one, whose input is the state of the lower cell at the same step. Both are tanh cells, ``params`` a list
+    of two dicts, ``inputs`` (T, B, m), ``h0`` a list of (B, n1) and (B, n2).
+    """
+    return influence_of(engine, "exact", net, params, inputs, h0, 1)
+
+
+def stack(d):
+    """Two tanh cells and a linear readout."""
+    return sequence(d, [RNN, RNN, readout])
+
+
+@exercise("STACK.3", problem=stack)
+def stack_gradient(engine, net, params, inputs, targets, h0):
+    """The gradient of the loss summed over time and batch, of two cells and a readout: a list of three dicts.
+
+    ``net.blocks`` are two tanh cells, the upper one on the state of the lower one at the same step, and a linear
+    readout. ``params`` is a list of three dicts, ``h0`` a list of (B, n1) and (B, n2); the rest: see (BPTT.1).
+    """
+    return engine.rtrl.gradient(net, params, inputs, targets, None, h0, influence="exact")
+
+
+@exercise("STACK.4", problem=stack)
+def local_gradient(engine, net, params, inputs, targets, h0):
+    """The layer-local rule of the same stack: each cell's own influence on its own state, and no other.
+
+    Credit comes down through the upper cell at the same step. A list of three dicts; what is given: see (STACK.3).
+    """
+    return engine.rtrl.gradient(net, params, inputs, targets, None, h0, influence="local")
