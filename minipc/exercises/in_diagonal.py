@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..cells import RNN
-from ..diagonal import ELSTM, LRU, RTU
+from ..diagonal import ELSTM, LRU
 from .in_time import dense, one_cell, sequence
 from .register import exercise
 

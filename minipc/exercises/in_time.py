@@ -402,9 +402,15 @@ def stream_gradient(engine, net, params, inputs, targets, h0, reset):
     the influence that the first one leaves, and the gradients add up to that of the whole.
     """
     cut, rtrl = len(inputs) // 2, engine.rtrl.gradient
-    first = rtrl(net, params, inputs[:cut], targets[:cut], None, h0, reset[:cut], influence="exact") if cut else None
+    first = (
+        rtrl(net, params, inputs[:cut], targets[:cut], None, h0, reset[:cut], influence="exact")
+        if cut
+        else None
+    )
     carried = {"carry": first.carry} if cut else {"h0": h0}
-    rest = rtrl(net, params, inputs[cut:], targets[cut:], None, reset=reset[cut:], influence="exact", **carried)
+    rest = rtrl(
+        net, params, inputs[cut:], targets[cut:], None, reset=reset[cut:], influence="exact", **carried
+    )
     return engine.bptt.added(first.grads, rest.grads) if cut else rest.grads
 
 
