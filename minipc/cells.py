@@ -10,12 +10,13 @@ r"""Recurrent cells with gates: RNN, GRU, LSTM; every derivative by hand.
 (GRU.1)    :math:`r, z = \sigma(W_{r,z} h_{t-1} + U_{r,z} u_t + b_{r,z})`, :math:`c = \tanh(U_c u_t + b_c + r \odot W_c h_{t-1})`,
            :math:`h_t = (1-z) \odot c + z \odot h_{t-1}`
 (GRU.2)    :math:`\partial h/\partial a_r = (1-z)(1-c^2)\, (W_c h_{t-1})\, r(1-r)`, :math:`\partial h/\partial a_z = (h_{t-1} - c)\, z(1-z)`,
-           :math:`\partial h/\partial a_c = (1-z)(1-c^2)`, through :math:`W_c` times r
-(GRU.3)    at fixed pre-activations :math:`\partial h_t/\partial h_{t-1} = \mathrm{diag}(z)`
+           :math:`\partial h/\partial a_c = (1-z)(1-c^2)`; at fixed pre-activations :math:`\partial h_t/\partial h_{t-1} = \mathrm{diag}(z)`
+(GRU.3)    what the weights add to h: slope times regressor, for :math:`W_c` times r
 (LSTM.1)   :math:`i, f, o = \sigma(\cdot)`, :math:`g = \tanh(\cdot)`; :math:`c_t = f c_{t-1} + i g`, :math:`h_t = o \tanh c_t`
 (LSTM.2)   :math:`\partial c/\partial a = (g\, i(1-i),\; c_{t-1} f(1-f),\; i(1-g^2),\; 0)`; of h: times :math:`o(1-\tanh^2 c)`,
-           and :math:`\tanh(c)\, o(1-o)` in the last
-(LSTM.3)   at fixed pre-activations :math:`\partial c_t/\partial c_{t-1} = f`, :math:`\partial h_t/\partial c_{t-1} = o(1-\tanh^2 c) f`
+           and :math:`\tanh(c)\, o(1-o)` in the last; at fixed pre-activations :math:`\partial c_t/\partial c_{t-1} = f`,
+           :math:`\partial h_t/\partial c_{t-1} = o(1-\tanh^2 c) f`
+(LSTM.3)   what the weights add to h and c: slope times :math:`z = [h_{t-1}; u_t; 1]`
 =========  ==========================================================================================
 
 A cell is a block with a state. The state ``h (B, N)`` is one array: for an LSTM ``[h; c]``, N = 2n. What all
@@ -412,9 +413,9 @@ class GatedCell(Cell):
         if direct is not None:  # on the diagonal of the blocks of J
             unit = xp.arange(n)
             passed = direct if is_number(direct) else direct[t]
-            J.reshape(B, self.parts, n, n)[:, :, unit, unit] += passed  # (RNN.4), (GRU.3), (EPROP.2)
+            J.reshape(B, self.parts, n, n)[:, :, unit, unit] += passed  # (RNN.4), (GRU.2), (EPROP.2)
         new = xp.matmul(J, X[:, :n], out=out)
-        for part in range(1, self.parts):  # (LSTM.3)
+        for part in range(1, self.parts):  # (LSTM.2)
             past = X[:, None, part * n : (part + 1) * n]
             new.reshape(B, self.parts, n, -1)[...] += local.direct[part][t][..., None] * past
         return new
@@ -658,9 +659,9 @@ class GRU(GatedCell):
         r, z, c, recurrent = tape.kept
         d_c = (1 - z) * (1 - c * c)
         d_r, d_z = d_c * recurrent * r * (1 - r), (tape.before - c) * z * (1 - z)  # (GRU.2)
-        E_W, E_U = (xp.stack([d_r, d_z, last], axis=2)[:, :, None] for last in (d_c * r, d_c))
+        E_W, E_U = (xp.stack([d_r, d_z, last], axis=2)[:, :, None] for last in (d_c * r, d_c))  # (GRU.3)
         groups = Group(("W",), E_W, (tape.before,)), Group(("U", "b"), E_U, (tape.u,))
-        return Local(groups, (z[:, :, None],), None)  # (GRU.3)
+        return Local(groups, (z[:, :, None],), None)  # (GRU.2)
 
 
 @dataclass(frozen=True)
@@ -722,5 +723,7 @@ class LSTM(GatedCell):
         passed = o * (1 - tanh_c * tanh_c)  # dh/dc
         d_h = passed[:, :, None] * d_c
         d_h[:, :, 3] = tanh_c * o * (1 - o)  # (LSTM.2)
-        group = Group(("W", "U", "b"), xp.stack([d_h, d_c], axis=2), (tape.before[..., :n], tape.u))
-        return Local((group,), (None, xp.stack([passed * f, f], axis=2)), None)  # (LSTM.3)
+        group = Group(
+            ("W", "U", "b"), xp.stack([d_h, d_c], axis=2), (tape.before[..., :n], tape.u)
+        )  # (LSTM.3)
+        return Local((group,), (None, xp.stack([passed * f, f], axis=2)), None)  # (LSTM.2)

@@ -5,6 +5,7 @@ r"""Real-time recurrent learning: the gradient of BPTT, found forward in time, w
 (RTRL.2)   :math:`\partial(\mathcal L_1 + \dots + \mathcal L_t)/\partial\theta = \sum_{i\le t} q_i^\top M_i`
 (HYB.1)    in blocks: BPTT inside the block, and everything before it through M,
            :math:`g \mathrel{+}= \sum_t (D_t \odot p_t) z_t^\top + (J_{t_0+1}^\top p_{t_0+1})^\top M_{t_0}`
+(RTRL.7)   online: :math:`\theta \leftarrow \theta - \eta \sum_b q_{t,b}^\top M_{t,b} / |S_t|`, summed over the lanes S_t that count
 =========  ==========================================================================================
 
 Credit comes down through space at each step, from the loss to the states; :mod:`minipc.influence` carries it into the past.
@@ -123,7 +124,7 @@ def online(
     influence="exact",
     carry=None,
 ):
-    r"""Learn at every step: the parameters move while the sequence goes on.
+    r"""Learn at every step: the parameters move while the sequence goes on, Eq. (RTRL.7).
 
     The gradient of step t is :math:`q_t^\top M_t` summed over the batch and divided by the number of lanes that count at t;
     steps without any make no update. **Which gradient**: M was carried by Jacobians of earlier parameters, so it is stale:
@@ -156,7 +157,7 @@ def online(
         if lanes[t]:
             params, state = optimizer.step(
                 params, [{k: v / lanes[t] for k, v in g.items()} for g in grads], state
-            )
+            )  # (RTRL.7)
     return Online(params, state, xp.stack(rows), now)
 
 

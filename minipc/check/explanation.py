@@ -706,8 +706,8 @@ def _call(function, arguments, offered):
     needed = [p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     if needed and all(name in offered for name in needed):
         asked = [p for p in parameters if p.name in needed or p.name in arguments]
-        keywords = {p.name: offered[p.name] for p in asked if p.kind is p.KEYWORD_ONLY}
-        return function(*(offered[p.name] for p in asked if p.kind is not p.KEYWORD_ONLY), **keywords)
+        keywords = {p.name: offered[p.name] for p in asked if p.kind is not p.POSITIONAL_ONLY}
+        return function(*(offered[p.name] for p in asked if p.kind is p.POSITIONAL_ONLY), **keywords)
     return function(*(offered[name] for name in arguments))
 
 
