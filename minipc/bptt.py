@@ -6,6 +6,7 @@ r"""Backpropagation through time: the gradient that all rules in time are compar
 (BPTT.2)   :math:`\partial\mathcal L/\partial\Theta = \sum_t (D_t \odot p_t)\, z_t^\top`
 (BPTT.3)   :math:`\partial\mathcal L/\partial h_0 = J_1^\top p_1`
 (BPTT.4)   truncated to k steps: :math:`\sum_t q_t^\top \sum_{i=t-k+1}^t J_t \cdots J_{i+1} \bar M_i`
+(BPTT.6)   in segments: :math:`p = q + v` at the end of one, :math:`v = J^\top p` from the one after it
 =========  ==========================================================================================
 
 The recursion itself stands in the cells, ``sweep``; the chain through blocks and cells in ``recurrent.pull``.
@@ -113,7 +114,7 @@ def truncated(net, params, inputs, targets, mask=None, h0=None, reset=None, *, s
 
 
 def checkpointed(net, params, inputs, targets, mask=None, h0=None, reset=None, *, segment=None):
-    r"""BPTT that keeps states only between segments, and runs each segment again on the way back.
+    r"""BPTT that keeps states only between segments, and runs each segment again on the way back, Eq. (BPTT.6).
 
     Arguments and results as in :func:`gradient`; the same gradient.
 
@@ -142,7 +143,7 @@ def checkpointed(net, params, inputs, targets, mask=None, h0=None, reset=None, *
         last = ended if last is None else last
         part = Prepared(None, p.targets[cut], None if p.mask is None else p.mask[cut], None, None)
         values, v = losses(net, out, part)
-        back = pull(net, params, tapes, v, v_end)
+        back = pull(net, params, tapes, v, v_end)  # (BPTT.6)
         v_end = back.start
         loss = values.sum(axis=0) if loss is None else loss + values.sum(axis=0)
         grads = back.grads if grads is None else added(grads, back.grads)

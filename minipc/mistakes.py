@@ -983,7 +983,7 @@ _TABLE = [
     Mistake(
         "the credit ends between two segments",
         "bptt",
-        "BPTT.1",
+        "BPTT.6",
         "back = pull(net, params, tapes, v, v_end)",
         "back = pull(net, params, tapes, v, [None] * L)",
     ),

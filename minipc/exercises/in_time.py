@@ -267,7 +267,7 @@ def gradient(engine, net, params, inputs, targets, h0):
     (T, B, m), ``targets`` (T, B, o), ``h0`` (B, n). The loss of a step is 1/2 |yhat_t - y_t|^2.
     """
     anew = np.zeros(inputs.shape[:2], bool)  # nowhere, but the engine then goes step by step
-    return engine.bptt.checkpointed(net, params, inputs, targets, None, h0, anew, segment=2)
+    return engine.bptt.gradient(net, params, inputs, targets, None, h0, anew)
 
 
 @exercise("BPTT.2", problem=one_cell)
@@ -315,6 +315,20 @@ def truncated(engine, net, params, inputs, targets, h0, steps):
     A list of two dicts, the network and what is given: see (BPTT.1). The window slides by one step.
     """
     return engine.bptt.truncated(net, params, inputs, targets, None, h0, steps=steps)
+
+
+def with_segments(d):
+    """A tanh cell and a linear readout, and segments that do not divide T."""
+    return plain(d) | {"segment": 2}
+
+
+@exercise("BPTT.6", problem=with_segments)
+def checkpointed(engine, net, params, inputs, targets, h0, segment):
+    """BPTT that keeps states between segments of ``segment`` steps alone, and runs each segment again on the way back.
+
+    The gradient of (BPTT.1), a list of two dicts; the network and what is given: see there.
+    """
+    return engine.bptt.checkpointed(net, params, inputs, targets, None, h0, segment=segment)
 
 
 @exercise("BPTT.5", problem=one_cell)
