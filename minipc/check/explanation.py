@@ -249,14 +249,12 @@ class _Trial:
         slips = [name for name in names if name in self.exercise.slips]
         if len(slips) > 1:  # both are in the same place
             return None
-        mistakes = [name for name in names if name not in slips]
-        try:
-            with self.bench.wrong(*mistakes), np.errstate(all="ignore"):
-                return arrays(self.answer(**({"slip": slips[0]} if slips else {})))
-        except Exception as error:  # whatever a mistake brings about: the student's function did return
-            if type(error) is LookupError:  # they do not fit together; a KeyError would be the engine's
-                raise
-            return None
+        slip = {"slip": slips[0]} if slips else {}
+        with self.bench.wrong(*(name for name in names if name not in slips)):  # a LookupError: they do not fit together
+            try:
+                return arrays(self.answer(**slip))
+            except Exception:  # whatever a mistake brings about: it is not what the student's function returned
+                return None
 
     def student(self, function):
         """What a student's function returns, and the names of the arguments that it edited."""
