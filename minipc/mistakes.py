@@ -958,6 +958,13 @@ _TABLE = [
         "d_h[:, :, 3] = tanh_c * o * (1 - o)",
         "d_h[:, :, 3] = 0 * o",
     ),
+    Mistake(
+        "a sequence of states begins at zero, not at h_0",
+        "cells",
+        "RNN.3",
+        "states[0] = h\n",
+        "states[0] = 0 * h\n",
+    ),
     # --- backpropagation through time
     Mistake(
         "the credit travels back through W, not through its transpose",
@@ -1105,6 +1112,20 @@ _TABLE = [
         "BPTT.4",
         "    return _result(net, back.grads, loss, last, arrived)\n",
         "    grads, h = None, p.start\n    for cut in (slice(t, t + k) for t in range(0, T, k)):\n        out, h, tapes, *_ = run(net, params, h, *_part(p, cut), p.start)\n        part = Prepared(None, p.targets[cut], None if p.mask is None else p.mask[cut], None, None)\n        more = pull(net, params, tapes, losses(net, out, part)[1], [None] * len(net.blocks)).grads\n        grads = more if grads is None else added(grads, more)\n    return _result(net, grads, loss, last, arrived)\n",
+    ),
+    Mistake(
+        "the initial state is not used: every sequence begins at zero",
+        "recurrent",
+        "BPTT.1",
+        "start[l] = h.astype(",
+        "start[l] = 0 * h.astype(",
+    ),
+    Mistake(
+        "the first step does not learn (a loop back in time that ends too early)",
+        "cells",
+        "BPTT.2",
+        "            w_g = w_g.reshape(-1, w_g.shape[-1])\n",
+        "            w_g = (w_g * (array_module(w_g).arange(len(w_g)) > 0)[:, None, None]).reshape(-1, w_g.shape[-1])\n",
     ),
     # --- real-time recurrent learning
     Mistake(
@@ -1307,6 +1328,20 @@ _TABLE = [
         "STACK.2",
         "block.push_own(p, own)",
         "block.push_own(p, own if self.spare[l] is None else self.spare[l])",
+    ),
+    Mistake(
+        "the first step does not reach the influence",
+        "cells",
+        "RTRL.1",
+        "        new, at, n = self.times_jacobian(p, local, t, M, out), 0, self.n\n",
+        "        if t == 0:\n            return M\n        new, at, n = self.times_jacobian(p, local, t, M, out), 0, self.n\n",
+    ),
+    Mistake(
+        "the last step does not reach the influence",
+        "cells",
+        "RTRL.1",
+        "        new, at, n = self.times_jacobian(p, local, t, M, out), 0, self.n\n",
+        "        if t + 1 == len(local.groups[0].E):\n            return M\n        new, at, n = self.times_jacobian(p, local, t, M, out), 0, self.n\n",
     ),
     # --- approximations of RTRL
     Mistake(

@@ -207,6 +207,8 @@ HIDDEN_IN_TIME = {
         "the reset gate stands inside of the product",
         "the sine has the same sign in both halves of the pair",
         "zeta is missing in the derivative by nu",
+        "a sequence of states begins at zero, not at h_0",
+        "the initial state is not used: every sequence begins at zero",
     },
     "two steps from zero": {  # one block, one segment, one window; every step counts
         "the credit ends between two segments",
@@ -219,11 +221,14 @@ HIDDEN_IN_TIME = {
         "what was before the block is not read",
         "the powers of zeta are one too high",
         "the sequence is cut into pieces of k steps, and no credit crosses a cut",
+        "a sequence of states begins at zero, not at h_0",
+        "the initial state is not used: every sequence begins at zero",
     },
     "one lane": {
         "the gradient is a mean over the lanes, not a sum",
         "the online update takes the sum over the lanes, not the mean",
         "the online update divides by lanes that do not count",
+        "the first step does not learn (a loop back in time that ends too early)",
     },
     "one unit": {
         "the credit travels back through W, not through its transpose",

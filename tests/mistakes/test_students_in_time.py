@@ -160,17 +160,18 @@ def influence(
     J=lambda D, W: np.einsum("bi,ij->bij", D, W),
     advance=lambda J, M, Mbar: np.einsum("bkr,brij->bkij", J, M) + Mbar,
     immediate=None,
-    steps=slice(None),
+    start=lambda h0: h0,
+    counts=lambda t, T: True,
 ):
     """(RTRL.1) with places to go wrong."""
-    h, (B, n), n_z = h0, h0.shape, len(W) + U.shape[1] + 1
+    h, (B, n), n_z = start(h0), h0.shape, len(W) + U.shape[1] + 1
     M = np.zeros((B, n, n, n_z))
-    for u in inputs[steps]:
+    for t, u in enumerate(inputs):
         h_prev, h = h, np.tanh(h @ W.T + u @ U.T + b)
         z = np.concatenate([regressor(h, h_prev), u, ones(h)], axis=1)
         D = dphi(h, h_prev)
         Mbar = np.einsum("ki,bi,bj->bkij", np.eye(n), D, z) if immediate is None else immediate(D, z)
-        M = advance(J(D, W), M, Mbar)
+        M = advance(J(D, W), M, Mbar) if counts(t, len(inputs)) else M
     return M
 
 
@@ -196,6 +197,9 @@ WRONG_INFLUENCE = {
     "the immediate term moves every unit (the [k = i] is missing)": {
         "immediate": lambda D, z: np.repeat((D[:, :, None] * z[:, None])[:, None], D.shape[1], axis=1)
     },
+    "a sequence of states begins at zero, not at h_0": {"start": lambda h0: 0 * h0},
+    "the first step does not reach the influence": {"counts": lambda t, T: t > 0},
+    "the last step does not reach the influence": {"counts": lambda t, T: t < T - 1},
     "the immediate term stands outside of phi'": {
         "immediate": lambda D, z: np.einsum("ki,bi,bj->bkij", np.eye(D.shape[1]), 1 + 0 * D, z)
     },
@@ -329,17 +333,19 @@ def bptt(
     carried=1.0,
     cut=None,
     bias="all",
+    first=0,
+    start=1.0,
 ):
     """The whole rule, (BPTT.1), with places to go wrong."""
     p, r = params
-    T, h, a = len(inputs), [h0], []
+    T, h, a = len(inputs), [start * h0], []
     for u in inputs:
         a.append(h[-1] @ p["W"].T + u @ p["U"].T + p["b"])
         h.append(np.tanh(a[-1]))
     dy = [h[t + 1] @ r["W"].T + r["b"] - targets[t] for t in range(T)]
     g = dict.fromkeys(p, 0.0)
     later = np.zeros_like(h0)
-    for t in reversed(range(T)):
+    for t in reversed(range(first, T)):
         total = carried * later + (dy[t] @ r["W"] if counts(t, T) else 0.0)
         delta = slope(a[t], a[min(t + 1, T - 1)]) * total
         if only is None:
@@ -363,6 +369,8 @@ WRONG_BPTT = {
     "the recurrent weights learn from h_t, not from h_{t-1}": {"regressor": lambda h, t: h[t + 1]},
     "tanh' is taken at mu instead of a": {"slope": lambda a, a_next: 1 - np.tanh(np.tanh(a)) ** 2},
     "the bias learns from the last step only": {"bias": "last"},
+    "the first step does not learn (a loop back in time that ends too early)": {"first": 1},
+    "the initial state is not used: every sequence begins at zero": {"start": 0.0},
     "the gradients of the steps overwrite each other (= for +=): the first one remains": {"only": "first"},
 }
 
