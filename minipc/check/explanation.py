@@ -373,8 +373,17 @@ class _Case:
             if more:  # a factor may be a mistake that has a name
                 second = [other for other in self._singles if self._reproduces(actual, name, other)]
                 return (name,), (second or more)
-        pair = self._pair(actual, began) or relation
-        return tuple((name,) for name in pair)
+        pair = self._pair(actual, began)
+        return self._either(actual, *pair) if pair else tuple((name,) for name in relation)
+
+    def _either(self, actual, one, other):
+        """Two mistakes, each with those that are the same one beside the other."""
+
+        def instead(of, beside):
+            others = [name for name in self._singles if name not in (of, beside)]
+            return (of, *(name for name in others if self._reproduces(actual, name, beside)))
+
+        return instead(one, other), instead(other, one)
 
     def _pair(self, actual, began):
         """Two mistakes at once; those pairs first whose effects add up to what is seen."""
