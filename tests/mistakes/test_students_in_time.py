@@ -575,3 +575,25 @@ def test_right_ones_are_correct_however_they_are_written(equation, function, see
     found = check.explain(function, equation, seed=seed)
     assert found.correct, str(found)
     assert found.names == ()
+
+
+def test_a_dict_in_another_order_is_as_right_or_wrong():
+    """Names, not places, say which array of a dict is which."""
+
+    def backwards(function, sign=1.0):
+        def student(params, q, e_zeta, e_gamma):
+            zeta, gam = np.exp(-np.exp(params["nu"]) + 1j * np.exp(params["th"])), np.exp(params["lg"])
+            g = function(params, zeta, gam, q, e_zeta, e_gamma)
+            return {"lg": sign * g["lg"], "th": g["th"], "nu": g["nu"]}
+
+        return student
+
+    def modes(p, zeta, gam, q, ez, eg):
+        return {
+            "nu": (q * ez * -np.exp(p["nu"]) * zeta).real.sum(axis=0),
+            "th": (q * ez * 1j * np.exp(p["th"]) * zeta).real.sum(axis=0),
+            "lg": gam * (q * eg).real.sum(axis=0),
+        }
+
+    assert check.explain(backwards(modes), "LRU.7").correct
+    assert told(backwards(modes, -1.0), "LRU.7") == ("the sign is wrong (lg)",)
