@@ -965,6 +965,20 @@ _TABLE = [
         "states[0] = h\n",
         "states[0] = 0 * h\n",
     ),
+    Mistake(
+        "h is read from c_{t-1}",
+        "cells",
+        "LSTM.1",
+        "c = f * c + i * g\n        tanh_c = xp.tanh(c)\n",
+        "tanh_c = xp.tanh(c)\n        c = f * c + i * g\n",
+    ),
+    Mistake(
+        "the output gate is missing between c and h",
+        "cells",
+        "LSTM.2",
+        "passed = o * (1 - tanh_c * tanh_c)",
+        "passed = 1 - tanh_c * tanh_c",
+    ),
     # --- backpropagation through time
     Mistake(
         "the credit travels back through W, not through its transpose",
@@ -1126,6 +1140,13 @@ _TABLE = [
         "BPTT.2",
         "            w_g = w_g.reshape(-1, w_g.shape[-1])\n",
         "            w_g = (w_g * (array_module(w_g).arange(len(w_g)) > 0)[:, None, None]).reshape(-1, w_g.shape[-1])\n",
+    ),
+    Mistake(
+        "every window begins at zero, not at the state before it",
+        "bptt",
+        "BPTT.4",
+        "entry[l] = tapes[l].before[at[0]]",
+        "entry[l] = 0 * tapes[l].before[at[0]]",
     ),
     # --- real-time recurrent learning
     Mistake(
@@ -1342,6 +1363,20 @@ _TABLE = [
         "RTRL.1",
         "        new, at, n = self.times_jacobian(p, local, t, M, out), 0, self.n\n",
         "        if t + 1 == len(local.groups[0].E):\n            return M\n        new, at, n = self.times_jacobian(p, local, t, M, out), 0, self.n\n",
+    ),
+    Mistake(
+        "the influence of the block's end is read, not that of its start",
+        "rtrl",
+        "HYB.1",
+        "        grads = _plus(net, grads, M.gradients(params, M.readout(back.start)))  # (HYB.1)\n        M.advance(params, done)  # (HYB.2)\n",
+        "        M.advance(params, done)\n        grads = _plus(net, grads, M.gradients(params, M.readout(back.start)))\n",
+    ),
+    Mistake(
+        "a reset wipes out the step that follows it",
+        "rtrl",
+        "RTRL.6",
+        "        M.step(params, done, t)  # (RTRL.1)\n",
+        "        M.step(params, done, t)\n        if anew[t]:\n            M.reset(p.reset[cut][t])\n",
     ),
     # --- approximations of RTRL
     Mistake(
@@ -2884,6 +2919,48 @@ _TABLE = [
         "RTU.4",
         "new[name] = (A_c * trace[:, None]).sum(axis=2)",
         "itself = array_module(u).eye(self.parts).reshape(self.parts, self.parts, *[1] * (A_c.ndim - 3))\n                new[name] = (A_c * itself * trace[:, None]).sum(axis=2)",
+    ),
+    Mistake(
+        "|zeta| stands where |zeta|^2 belongs",
+        "diagonal",
+        "LRU.9",
+        "rate * (zeta * zeta.conj()).real / gam",
+        "rate * abs(zeta) / gam",
+    ),
+    Mistake(
+        "1/gamma is missing in its derivative",
+        "diagonal",
+        "LRU.9",
+        "rate * (zeta * zeta.conj()).real / gam",
+        "rate * (zeta * zeta.conj()).real",
+    ),
+    Mistake(
+        "k forgets the way through the forget gate",
+        "diagonal",
+        "ELSTM.2",
+        'k = f + A_z * p["wz"] + A_f * p["wf"]',
+        'k = f + A_z * p["wz"]',
+    ),
+    Mistake(
+        "sigmoid' of the forget gate lacks 1 - f",
+        "diagonal",
+        "ELSTM.2",
+        "(c - z) * f * (1 - f)",
+        "(c - z) * f",
+    ),
+    Mistake(
+        "the second half of the pair sees the new first half",
+        "diagonal",
+        "RTU.2",
+        "            a = driven[t] + xp.concatenate([g * h1 - q * h2, g * h2 + q * h1], axis=1)\n",
+        "            first = driven[t][:, :n] + g * h1 - q * h2\n            a = xp.concatenate([first, driven[t][:, n:] + g * h2 + q * phi(first)], axis=1)\n",
+    ),
+    Mistake(
+        "the second trace of a pair follows the new first one",
+        "diagonal",
+        "RTU.4",
+        "                new[name] = (A_c * trace[:, None]).sum(axis=2)\n",
+        "                new[name] = (A_c * trace[:, None]).sum(axis=2)\n                E, on_input = local.immediate.get(name, (0 * trace[None], False))\n                added = _at(E, t)[..., None] * u[:, None, None] if on_input else _at(E, t)\n                new[name][:, 1] += A_c[:, 1, 0] * (new[name][:, 0] + added[:, 0] - trace[:, 0])\n",
     ),
     # --- optimisers and the loop
     Mistake("Adam lacks the bias correction of m", "optim", "ADAM.3", "1 / (1 - b1**t)", "1.0"),

@@ -185,6 +185,9 @@ ONE_STEP = {  # no Jacobian, no second step, no mask, no reset
     "the traces are carried by the conjugate of zeta",
     "the traces of a diagonal cell are not carried on",
     "the traces of the LRU are not carried on",
+    "a reset wipes out the step that follows it",
+    "k forgets the way through the forget gate",
+    "every window begins at zero, not at the state before it",
 }
 HIDDEN_IN_TIME = {
     "one step": ONE_STEP,
@@ -223,6 +226,7 @@ HIDDEN_IN_TIME = {
         "the sequence is cut into pieces of k steps, and no credit crosses a cut",
         "a sequence of states begins at zero, not at h_0",
         "the initial state is not used: every sequence begins at zero",
+        "every window begins at zero, not at the state before it",
     },
     "one lane": {
         "the gradient is a mean over the lanes, not a sum",

@@ -478,6 +478,90 @@ def test_wrong_traces_of_an_lru_are_named(name):
     named(name, lambda params, inputs, h0: lru_traces(params, inputs, h0, **WRONG_LRU[name]), "LRU.6")
 
 
+def rtu_traces(
+    params, inputs, h0, *, w=np.exp, slope=lambda h: 1 - h**2, turn=1.0, at_once=True, gamma=True, cross=1.0
+):
+    """(RTU.4) with places to go wrong."""
+    r, angle, n = np.exp(-np.exp(params["nu"])), np.exp(params["th"]), len(params["nu"])
+    g, s, gam, rate = r * np.cos(angle), r * np.sin(angle), np.sqrt(1 - r**2), np.exp(params["nu"])
+    found = {name: np.zeros((len(h0), 2, *np.shape(v))) for name, v in params.items()}
+    h = [h0[:, :n], h0[:, n:]]
+    for u in inputs:
+        x = u @ params["W1"].T, u @ params["W2"].T
+        new = [np.tanh(g * h[0] - s * h[1] + gam * x[0]), np.tanh(g * h[1] + s * h[0] + gam * x[1])]
+        added = {
+            "nu": [
+                -rate * g * h[0] + rate * s * h[1] + gamma * rate * r**2 / gam * x[0],
+                -rate * g * h[1] - rate * s * h[0] + gamma * rate * r**2 / gam * x[1],
+            ],
+            "th": [-w(params["th"]) * (s * h[0] + g * h[1]), w(params["th"]) * (g * h[0] - s * h[1])],
+            "W1": [gam[:, None] * u[:, None], 0.0],
+            "W2": [0.0, gam[:, None] * u[:, None]],
+        }
+        for name, (A1, A2) in added.items():
+            wide = (lambda v: v[..., None]) if name in ("W1", "W2") else (lambda v: v)
+            t1, t2 = found[name][:, 0], found[name][:, 1]
+            first = wide(slope(new[0])) * (wide(g) * t1 - turn * cross * wide(s) * t2 + A1)
+            seen = t1 if at_once else first
+            second = wide(slope(new[1])) * (wide(g) * t2 + turn * cross * wide(s) * seen + A2)
+            found[name] = np.stack([first, second], axis=1)
+        h = new
+    return found
+
+
+WRONG_RTU = {
+    "exp(theta) is missing in the derivative of the rotation": {"w": np.ones_like},
+    "nu does not reach gamma": {"gamma": False},
+    "the sine has the wrong sign in the Jacobian": {"turn": -1.0},
+    "each trace of a pair follows itself alone": {"cross": 0.0},
+    "the second trace of a pair follows the new first one": {"at_once": False},
+}
+
+
+@pytest.mark.parametrize("name", WRONG_RTU)
+def test_wrong_traces_of_an_rtu_are_named(name):
+    """(RTU.4)."""
+    named(name, lambda params, inputs, h0: rtu_traces(params, inputs, h0, **WRONG_RTU[name]), "RTU.4")
+
+
+def elstm_traces(params, inputs, h0, *, own=lambda new, old: old, k=None, A_f=None, A_z=None, peephole=True):
+    """(ELSTM.3) with places to go wrong."""
+    p, c = params, h0
+    found = {name: np.zeros((len(h0), *np.shape(v))) for name, v in p.items()}
+    for u in inputs:
+        z = np.tanh(u @ p["Wz"].T + p["wz"] * c + p["bz"])
+        f = sigmoid(u @ p["Wf"].T + p["wf"] * c + p["bf"])
+        new = f * c + (1 - f) * z
+        seen = own(new, c)
+        A = {"z": (1 - f) * (1 - z**2) if A_z is None else A_z(f, z)}
+        A["f"] = (seen - z) * f * (1 - f) if A_f is None else A_f(seen, z, f)
+        kappa = f + A["z"] * p["wz"] + A["f"] * p["wf"] if k is None else k(f, A, p)
+        for x, A_x in A.items():
+            found[f"W{x}"] = kappa[:, :, None] * found[f"W{x}"] + A_x[:, :, None] * u[:, None]
+            found[f"w{x}"] = kappa * found[f"w{x}"] + A_x * (seen if peephole else 1.0)
+            found[f"b{x}"] = kappa * found[f"b{x}"] + A_x
+        c = new
+    return found
+
+
+WRONG_ELSTM = {
+    "k is the forget gate alone": {"k": lambda f, A, p: f},
+    "k forgets the way through the forget gate": {"k": lambda f, A, p: f + A["z"] * p["wz"]},
+    "the traces of a diagonal cell are not carried on": {"k": lambda f, A, p: 0 * f},
+    "the forget gate is pulled the wrong way": {"A_f": lambda c, z, f: (z - c) * f * (1 - f)},
+    "1 - f is missing in A_z": {"A_z": lambda f, z: 1 - z**2},
+    "tanh' is missing in A_z": {"A_z": lambda f, z: 1 - f},
+    "the traces take c_t, not c_{t-1}": {"own": lambda new, old: new},
+    "the peephole learns as if it were a bias": {"peephole": False},
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ELSTM)
+def test_wrong_traces_of_an_elstm_are_named(name):
+    """(ELSTM.3)."""
+    named(name, lambda params, inputs, h0: elstm_traces(params, inputs, h0, **WRONG_ELSTM[name]), "ELSTM.3")
+
+
 @pytest.mark.parametrize(
     ("function", "name"),
     [
@@ -562,6 +646,8 @@ RIGHT = {
     "LSTM.2": [by_lanes(loops.lstm_jacobians)],
     "LRU.5": [lambda C_re, C_im, dy: dy @ (C_re + 1j * C_im)],
     "LRU.6": [lru_traces],
+    "RTU.4": [rtu_traces],
+    "ELSTM.3": [elstm_traces],
     "STACK.3": [pc.bptt.gradient, pc.rtrl.gradient],
     "STACK.5": [pc.bptt.gradient],
     "STACK.6": [pc.bptt.gradient],
