@@ -250,10 +250,14 @@ class _Trial:
         if len(slips) > 1:  # both are in the same place
             return None
         slip = {"slip": slips[0]} if slips else {}
-        with self.bench.wrong(*(name for name in names if name not in slips)):  # a LookupError: they do not fit together
+        with self.bench.wrong(
+            *(name for name in names if name not in slips)
+        ):  # a LookupError: they do not fit together
             try:
                 return arrays(self.answer(**slip))
-            except Exception:  # whatever a mistake brings about: it is not what the student's function returned
+            except (
+                Exception
+            ):  # whatever a mistake brings about: it is not what the student's function returned
                 return None
 
     def student(self, function):

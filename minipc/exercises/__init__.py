@@ -6,8 +6,7 @@
 dE/ds[l] of the free layers l = 1..L-1: a list of L arrays (B, n[l]), entry 0 None...
 """
 
-from . import in_approximation, in_blocks, in_space, in_training, in_variants
-from . import in_blocks, in_diagonal, in_space, in_time, in_variants
+from . import in_approximation, in_blocks, in_diagonal, in_space, in_time, in_training, in_variants
 from .register import EXERCISES, Draw, Exercise, exercise, twin
 
 __all__ = [
@@ -17,12 +16,10 @@ __all__ = [
     "exercise",
     "in_approximation",
     "in_blocks",
-    "in_space",
-    "in_training",
-    "in_blocks",
     "in_diagonal",
     "in_space",
     "in_time",
+    "in_training",
     "in_variants",
     "twin",
 ]
