@@ -23,3 +23,7 @@ __all__ = [
     "in_variants",
     "twin",
 ]
+from . import in_blocks, in_space, in_tpc, in_variants
+from .register import EXERCISES, Draw, Exercise, exercise, twin
+
+__all__ = ["EXERCISES", "Draw", "Exercise", "exercise", "in_blocks", "in_space", "in_tpc", "in_variants", "twin"]
