@@ -2045,7 +2045,7 @@ _TABLE = [
     Mistake(
         "the credit of an LRU's inferred state is delta, the conjugate is missing",
         "timestep",
-        "TPR.3",
+        "TPR.9",
         "return q.conj() if self.complex else q",
         "return q",
     ),
@@ -2066,7 +2066,7 @@ _TABLE = [
     Mistake(
         "the D of an LRU sends no credit down",
         "timestep",
-        "TPR.3",
+        "TPR.9",
         '-(now.xi[2] @ self.params[1]["D"])',
         '0 * (now.xi[2] @ self.params[1]["D"])',
     ),
@@ -2115,14 +2115,14 @@ _TABLE = [
     Mistake(
         "the influence is left out of the gradient of a block of steps",
         "tpc",
-        "TPR.2",
+        "TPR.10",
         "for l, found in enumerate(M.gradients(params, M.readout(start))):",
         "for l, found in enumerate([]):",
     ),
     Mistake(
         "the influence does not go on with time",
         "tpc",
-        "TPR.2",
+        "TPR.10",
         "    M.advance(params, stretch)  # (HYB.2)\n",
         "    pass\n",
     ),
@@ -2136,7 +2136,7 @@ _TABLE = [
     Mistake(
         "what is below the cell learns through this step alone",
         "tpc",
-        "TPR.5",
+        "TPR.8",
         "below *= factor[:, :, None]",
         "below *= 0",
     ),
@@ -2249,7 +2249,7 @@ _TABLE = [
     Mistake(
         "the precision multiplies the credit of fixed predictions, where its inverse belongs",
         "timestep",
-        "TPR.4",
+        "TPR.10",
         "mu + _solved(Pi[1], xi[1])",
         "mu + weigh_rows(Pi[1], xi[1][:, None])[:, 0]",
     ),
@@ -2265,7 +2265,7 @@ _TABLE = [
         "timestep",
         "KAL.1",
         "for v in given[1:-1]), given[-1]]",
-        "for v in given[1:-1]), 1e9 * given[-1]]",
+        "for v in given[1:-1]), 1e8 * given[-1]]",
     ),
     Mistake(
         "the noise of the observations is taken for one",
@@ -2307,7 +2307,7 @@ _TABLE = [
         "filtering",
         "KAL.4",
         "xp.linalg.inv(A @ Sig @ xp.swapaxes(A, 1, 2) + self.Q)",
-        "xp.linalg.inv(A @ Sig @ xp.swapaxes(A, 1, 2) + 1e-6 * self.Q)",
+        "xp.linalg.inv(A @ Sig @ xp.swapaxes(A, 1, 2) + 1e-9 * self.Q)",
     ),
     Mistake(
         "the noise of a step is taken for its precision",
@@ -2350,6 +2350,122 @@ _TABLE = [
         "TPR.13",
         "bounds.append(xp.sqrt(inner(back, back)) * delta)",
         "bounds.append(xp.sqrt(inner(path.q[0], path.q[0])) * delta)",
+    ),
+    Mistake(
+        "beta is forgotten: the loss counts whole",
+        "timestep",
+        "tPC.4",
+        "for v in given[1:-1]), given[-1]]",
+        "for v in given[1:-1]), _over(given[-1], self.beta)]",
+    ),
+    Mistake(
+        "the precisions of the states are forgotten",
+        "timestep",
+        "tPC.2",
+        "*(_over(v, self.beta) for v in given[1:-1])",
+        "*(_over(None, self.beta) for v in given[1:-1])",
+    ),
+    Mistake(
+        "inference starts at the prediction where the carried state is asked for",
+        "timestep",
+        "tPC.5",
+        'if self.start == "previous" and previous',
+        "if False and previous",
+    ),
+    Mistake(
+        "the credit is q at the inferred state, not the error that inference has left",
+        "timestep",
+        "TPR.3",
+        "q = self.as_state(-now.xi[1])",
+        "q = self.as_state(-self.net.blocks[1].vjp(self.params[1], now.tape[2], now.xi[2], params=False)[0])",
+    ),
+    Mistake(
+        "the inferred state is carried where the prediction is asked for",
+        "trajectory",
+        "TPR.4",
+        'follow = _follow if carry == "state" else _free',
+        "follow = _follow",
+    ),
+    Mistake(
+        "a reset sets the state to zero, not to its start",
+        "trajectory",
+        "TPR.4",
+        "net.blocks[c], params[c], h[c], x, y, w, reset, p.start[c], step",
+        "net.blocks[c], params[c], h[c], x, y, w, reset, 0 * p.start[c], step",
+    ),
+    Mistake(
+        "the recurrent weights learn from the inferred state of their own step",
+        "trajectory",
+        "TPR.2",
+        "((tapes, tape), (mus, mu)",
+        "((tapes, tape._replace(before=state[None])), (mus, mu)",
+    ),
+    Mistake(
+        "the gradient is read out of the damped influence",
+        "tpc",
+        "TPR.5",
+        "        found.total = M.readout([None if v is None else v[t] for v in q], found.total)  # (TPR.3)\n"
+        "        if isinstance(M, Damped):\n"
+        "            M.damp(path.looks[t].now)  # (TPR.5)\n",
+        "        if isinstance(M, Damped):\n"
+        "            M.damp(path.looks[t].now)\n"
+        "        found.total = M.readout([None if v is None else v[t] for v in q], found.total)\n",
+    ),
+    Mistake(
+        "the curvature of the loss is not weighed by beta",
+        "timestep",
+        "TPR.5",
+        "PJ @ bent.J - bent.curvature",
+        "(PJ @ bent.J - bent.curvature) / (self.beta if l == L else 1.0)",
+    ),
+    Mistake(
+        "the curvature of the readout has the wrong sign in H",
+        "timestep",
+        "TPR.6",
+        "PJ @ bent.J - bent.curvature",
+        "bent.curvature - PJ @ bent.J",
+    ),
+    Mistake(
+        "the covariance of the innovation is R, without C Q C'",
+        "timestep",
+        "KAL.1",
+        "H, _ = self.second_derivatives(now, Pi, mixed=False)",
+        "H = weigh_rows(Pi[1], xp.eye(ends[-1], dtype=loss.dtype)[None])",
+    ),
+    Mistake(
+        "the noise of the observations is taken for its precision",
+        "timestep",
+        "KAL.1",
+        "for v in given[1:-1]), given[-1]]",
+        "for v in given[1:-1]), _solved(given[-1], array_module(given[-1]).eye(len(given[-1]))) if given[-1].ndim > 1 else 1 / given[-1]]",
+    ),
+    Mistake(
+        "the precision of the past is left out: the gain is that of a fixed Q",
+        "filtering",
+        "KAL.4",
+        "A @ Sig @ xp.swapaxes(A, 1, 2) + self.Q",
+        "0 * A + self.Q",
+    ),
+    Mistake(
+        "the covariance is carried by A on both sides, not by A and its transpose",
+        "filtering",
+        "KAL.4",
+        "A @ Sig @ xp.swapaxes(A, 1, 2) + self.Q",
+        "A @ Sig @ A + self.Q",
+    ),
+    Mistake(
+        "the covariance does not pass the dynamics",
+        "filtering",
+        "KAL.4",
+        "A @ Sig @ xp.swapaxes(A, 1, 2) + self.Q",
+        "Sig + self.Q",
+    ),
+    Mistake(
+        "the certificate adds what the damping leaves, not what it takes away",
+        "tpc",
+        "TPR.13",
+        "[A - D @ A for A in columns]",
+        "[D @ A for A in columns]",
     ),
     # --- credit that stays with the unit: spiking cells, e-prop, synthetic gradients
     Mistake(

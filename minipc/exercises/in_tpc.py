@@ -233,7 +233,7 @@ def some_steps(draw):
     """T, short: every step has its inference."""
     T = draw.T
     if not draw.short:
-        draw.sizes["T"] = T = 4 + draw.setting % 2
+        draw.sizes["T"] = T = 3 + draw.setting % 2
     return T
 
 
@@ -513,15 +513,6 @@ def stack_with_lru(draw):
     return network(draw, [lower, LRU(k, n, p), Dense(p, o, "tanh")], carry="prediction", influence="plain")
 
 
-class Blocks:
-    """The plain influence, carried on every two steps."""
-
-    name = "hybrid"
-
-    def __init__(self, engine):
-        self.start = lambda net, params, h: engine.influence.Hybrid(net, params, h, 2)
-
-
 @exercise("TPR.9", problem=stack_with_lru)
 def gradient_of_envelopes(
     engine,
@@ -546,7 +537,7 @@ def gradient_of_envelopes(
     ..., then that of the LRU's output, then None. The arguments are those of :func:`minipc.tpc.gradient`.
     """
     options = {"beta": beta, "inference_steps": inference_steps, "step_size": step_size}
-    options |= {"precision": precision, "influence": Blocks(engine), "carry": carry}
+    options |= {"precision": precision, "influence": influence, "carry": carry}
     return rule(engine, net, params, inputs, targets, mask, h0, reset, options).grads
 
 
@@ -555,6 +546,15 @@ def deep_readout(draw):
     n, m, k, o = draw.widths(4)
     blocks = [RNN(m, n), Dense(n, k, "tanh"), Dense(k, o)]
     return network(draw, blocks, carry="prediction", influence="plain", inference="fixed")
+
+
+class Blocks:
+    """The plain influence, carried on every two steps."""
+
+    name = "hybrid"
+
+    def __init__(self, engine):
+        self.start = lambda net, params, h: engine.influence.Hybrid(net, params, h, 2)
 
 
 @exercise("TPR.10", problem=deep_readout)
@@ -567,7 +567,8 @@ def gradient_fixed(
     ``mask`` (T, B) is True. ``influence`` is "plain", ``carry`` "prediction", ``inference`` "fixed"; ``precision`` has the
     diagonals of the state and of the hidden state, then None. The arguments are those of :func:`minipc.tpc.gradient`.
     """
-    options = {"beta": beta, "precision": precision, "influence": influence, "carry": carry, "inference": inference}
+    options = {"beta": beta, "precision": precision, "carry": carry, "inference": inference}
+    options |= {"influence": Blocks(engine)}
     g = rule(engine, net, params, inputs, targets, mask, h0, reset, options)
     return g.states, g.grads
 

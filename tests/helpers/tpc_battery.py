@@ -76,7 +76,7 @@ def inference(engine, case):
     return [*actual, g.energy], [*wanted, x.energy]
 
 
-@check("tPC.7", "TPR.2", "TPR.3", "TPR.5", "TPR.6", "TPR.7")
+@check("tPC.7", "TPR.2", "TPR.3", "TPR.5", "TPR.6", "TPR.7", "TPR.8", "TPR.9")
 def gradients(engine, case):
     """The gradient of every parameter."""
     return flat(case.sequence, call(engine, "gradient", case.sequence, case.options).grads), flat(
@@ -93,11 +93,10 @@ def masks(engine, case):
 
 @check("TPR.10")
 def fixed_predictions(engine, case):
-    """BPTT's gradient, by autograd of the loss."""
-    p = case.sequence
-    return flat(p, call(engine, "gradient", p, case.options).grads), kept(
-        "loss_gradient", p, lambda: flat(p, ad.loss_gradient(*p.arguments))
-    )
+    """BPTT's gradient, by autograd of the loss; and the inferred states."""
+    p, g = case.sequence, call(engine, "gradient", case.sequence, case.options)
+    wanted = kept("loss_gradient", p, lambda: flat(p, ad.loss_gradient(*p.arguments)))
+    return [flat(p, g.grads), pairs(g.states)], [wanted, expected(case).states]
 
 
 def both_influences(case):
@@ -226,6 +225,7 @@ def linear_readout(c, Pi):
 
 
 POST, PRE = {"form": "post", "alpha": 0.4}, {"form": "pre", "alpha": 0.4}
+FIXED = {"influence": "plain", "inference": "fixed", "carry": "prediction"}
 DEEP = ["rnn", "dense", "dense"]
 RECIPES = {
     "tPC": lambda: [
@@ -281,8 +281,19 @@ RECIPES = {
     "KAL": lambda: [filter_case(24, False, True), filter_case(25, False, False)],
     "KAL.4": lambda: [filter_case(26, True, True), filter_case(27, True, False)],
     "TPR.10": lambda: [
-        case(15, ["rnn", "dense"], **POST, influence="plain", inference="fixed", carry="prediction"),
-        case(16, DEEP, **PRE, influence="plain", inference="fixed", carry="prediction"),
+        case(15, ["rnn", "dense"], **POST, **FIXED),
+        case(16, DEEP, **PRE, **FIXED),
+        case(
+            34, ["rnn", "dense"], **POST, **FIXED, T=35, B=1, reset=False, widths=[2, 3, 2]
+        ),  # two blocks of steps
+    ],
+    "TPR.8": lambda: [
+        case(35, ["dense", "rnn", "dense"], **POST, influence="diag"),
+        case(36, ["dense", "gru", "dense"], influence="implicit"),
+    ],
+    "TPR.9": lambda: [
+        case(18, ["lru", "dense"], influence="plain", carry="prediction", beta=0.3, step_size=0.1),
+        case(19, ["dense", "lru"], influence="plain", carry="prediction", beta=0.3, step_size=0.1),
     ],
 }
 RECIPES["TPR.3"] = lambda: [
