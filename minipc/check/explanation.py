@@ -237,6 +237,8 @@ class _Trial:
         self._twins = [room.twin(bench.engine, v) for v in self.given.values()]
         self._tree = _plain(self.answer())
         self.right = leaves(self._tree)
+        self.shapes = list(map(np.shape, self.right.values()))
+        self.alone = functools.cache(self.wrong)  # one mistake is asked for more than once, two are not
 
     def answer(self, **slip):
         """What the bench's engine says, as it is now."""
@@ -250,15 +252,13 @@ class _Trial:
         if len(slips) > 1:  # both are in the same place
             return None
         slip = {"slip": slips[0]} if slips else {}
-        with self.bench.wrong(
-            *(name for name in names if name not in slips)
-        ):  # a LookupError: they do not fit together
+        fit = self.bench.wrong(*(name for name in names if name not in slips))
+        with fit:  # a LookupError: they do not fit together
             try:
-                return arrays(self.answer(**slip))
-            except (
-                Exception
-            ):  # whatever a mistake brings about: it is not what the student's function returned
+                found = arrays(self.answer(**slip))
+            except Exception:  # whatever a mistake brings about: the student's function did return
                 return None
+        return found if list(map(np.shape, found.values())) == self.shapes else None
 
     def student(self, function):
         """What a student's function returns, and the names of the arguments that it edited."""
@@ -343,29 +343,29 @@ class _Case:
         return say("raises", (), message + _place(error, student))
 
     @functools.cached_property
+    def _reached(self):
+        """Mistakes in a function that the answers call."""
+        met = self.trials[0].bench.reached(lambda _: [trial.answer() for trial in self.trials])
+        return [*met, *self.exercise.slips]
+
+    @functools.cached_property
     def _singles(self):
         """Mistakes that change the answer to some problem: name -> arrays of each problem."""
-        names = self.trials[0].bench.reached(lambda _: [trial.answer() for trial in self.trials])
         found = {}
-        for name in (*names, *self.exercise.slips):
-            wrong = self._wrong(name)
-            if wrong and not all(map(_same, wrong, (t.right for t in self.trials))):
+        for name in self._reached:
+            wrong = [trial.alone(name) for trial in self.trials]
+            if None not in wrong and not all(map(_same, wrong, (t.right for t in self.trials))):
                 found[name] = wrong
         return found
 
-    def _wrong(self, *names):
-        """The arrays of every problem with these mistakes; None if there are none, or if they do not fit."""
-        wrong = []
-        for trial in self.trials:
-            found = trial.wrong(*names)
-            if found is None or [a.shape for a in found.values()] != [a.shape for a in trial.right.values()]:
-                return None
-            wrong.append(found)
-        return wrong
-
     def _names(self, actual, began):
         """The mistakes that reproduce the answers; those of a tuple inside are the same one on these problems."""
-        alone = tuple(name for name, wrong in self._singles.items() if all(map(_same, actual, wrong)))
+        trials = list(zip(self.trials, actual, strict=True))
+        alone = tuple(
+            name
+            for name in self._reached
+            if all((wrong := trial.alone(name)) and _same(seen, wrong) for trial, seen in trials)
+        )
         if alone:
             return (alone,)
         right, sizes = [t.right for t in self.trials], [t.sizes for t in self.trials]
