@@ -2366,6 +2366,13 @@ _TABLE = [
         "*(_over(None, self.beta) for v in given[1:-1])",
     ),
     Mistake(
+        "the precisions of the states are inverted",
+        "timestep",
+        "tPC.2",
+        "*(_over(v, self.beta) for v in given[1:-1])",
+        '*(_over(v if v is None else array_module(v).linalg.inv(v) if getattr(v, "ndim", 0) > 1 else 1 / v, self.beta) for v in given[1:-1])',
+    ),
+    Mistake(
         "inference starts at the prediction where the carried state is asked for",
         "timestep",
         "tPC.5",

@@ -26,4 +26,14 @@ __all__ = [
 from . import in_blocks, in_space, in_tpc, in_variants
 from .register import EXERCISES, Draw, Exercise, exercise, twin
 
-__all__ = ["EXERCISES", "Draw", "Exercise", "exercise", "in_blocks", "in_space", "in_tpc", "in_variants", "twin"]
+__all__ = [
+    "EXERCISES",
+    "Draw",
+    "Exercise",
+    "exercise",
+    "in_blocks",
+    "in_space",
+    "in_tpc",
+    "in_variants",
+    "twin",
+]

@@ -55,9 +55,19 @@ def above(engine, n, readout, precision, beta=1.0, **options):
     """The step of minipc above a state of width n, with its network and parameters; readout: (W, b, activation, form)."""
     blocks = [engine.Dense(W.shape[1], W.shape[0], kind, form=form) for W, _, kind, form in readout]
     net = engine.RecurrentNetwork([engine.RNN(1, n), *blocks])
-    cell = {"W": np.zeros((n, n)), "U": np.zeros((n, 1)), "b": np.zeros(n)}  # not used: the prediction is given
+    cell = {
+        "W": np.zeros((n, n)),
+        "U": np.zeros((n, 1)),
+        "b": np.zeros(n),
+    }  # not used: the prediction is given
     params = [cell, *({"W": W, "b": b} for W, b, *_ in readout)]
-    chosen = {"inference": "spc", "inference_steps": 1, "step_size": 1.0, "tolerance": None, "start": "prediction"}
+    chosen = {
+        "inference": "spc",
+        "inference_steps": 1,
+        "step_size": 1.0,
+        "tolerance": None,
+        "start": "prediction",
+    }
     return net, params, engine.timestep.Timestep(net, params, precision, beta=beta, **chosen | options)
 
 
@@ -216,7 +226,7 @@ def filter_step(engine, s, Sigma, u, y, reset, A, U, b, C, Q, R):
     (B,) is True begin anew: at s = 0, which is known (Sigma = 0).
     """
     n, m = len(A), U.shape[1]
-    _, params, step = observed(engine, n, C, Q, R)
+    step = observed(engine, n, C, Q, R)[2]
     cell, p = engine.RNN(m, n, "identity"), {"W": A, "U": U, "b": b}
     kalman = engine.filtering.Propagated(step, s)
     kalman.covariance = Sigma
@@ -302,7 +312,12 @@ def gradient(engine, inputs, targets, h0, W, U, b, V, d, Pi, beta, inference_ste
     1/2 |yhat - y|^2. The state s is inferred by ``inference_steps`` steps of descent on F_t from mu, with the
     diagonal precision Pi (n,), and carried on. The gradient is that of F_t/beta at s, with c held constant.
     """
-    options = {"precision": [Pi, None], "beta": beta, "inference_steps": inference_steps, "step_size": step_size}
+    options = {
+        "precision": [Pi, None],
+        "beta": beta,
+        "inference_steps": inference_steps,
+        "step_size": step_size,
+    }
     return by_name(learn(engine, inputs, targets, h0, W, U, b, V, d, **options))
 
 
@@ -375,7 +390,12 @@ def gradient_with_influence(engine, inputs, targets, h0, W, U, b, V, d, Pi, beta
     As in (tPC.7), but the influence M_t = Mbar_t + J_t M_{t-1} takes the place of Mbar_t; J_t and Mbar_t are taken at
     the carried state.
     """
-    options = {"precision": [Pi, None], "beta": beta, "inference_steps": inference_steps, "step_size": step_size}
+    options = {
+        "precision": [Pi, None],
+        "beta": beta,
+        "inference_steps": inference_steps,
+        "step_size": step_size,
+    }
     return by_name(learn(engine, inputs, targets, h0, W, U, b, V, d, influence="exact", **options))
 
 
@@ -388,7 +408,12 @@ def trajectory(
     As in (tPC.7), but ``carry`` says what is carried on: "state", the inferred one, or "prediction". Where ``reset``
     (T, B) is True a sequence begins that step in its h0 again.
     """
-    options = {"precision": [Pi, None], "beta": beta, "inference_steps": inference_steps, "step_size": step_size}
+    options = {
+        "precision": [Pi, None],
+        "beta": beta,
+        "inference_steps": inference_steps,
+        "step_size": step_size,
+    }
     return learn(engine, inputs, targets, h0, W, U, b, V, d, reset=reset, carry=carry, **options).states
 
 
@@ -431,9 +456,7 @@ class Kept:
 
 
 @exercise("TPR.7", problem=sequence)
-def gradient_readout(
-    engine, inputs, targets, h0, reset, W, U, b, V, d, Pi, beta, inference_steps, step_size
-):
+def gradient_readout(engine, inputs, targets, h0, reset, W, U, b, V, d, Pi, beta, inference_steps, step_size):
     """The influence S_T (B, n, o, n + 1) of the readout on the last state, and the readout's gradient: S, then ``V``, ``d``.
 
     As in (TPR.3), but the readout is yhat = tanh(s @ V.T + d), and what its parameters do to the carried states
@@ -493,7 +516,19 @@ def damped_stack(draw):
 
 @exercise("TPR.8", problem=damped_stack)
 def gradient_of_stack(
-    engine, net, params, inputs, targets, mask, h0, reset, influence, beta, inference_steps, step_size, precision
+    engine,
+    net,
+    params,
+    inputs,
+    targets,
+    mask,
+    h0,
+    reset,
+    influence,
+    beta,
+    inference_steps,
+    step_size,
+    precision,
 ):
     """The gradients of tPC-RTRL with a damped influence: a list of dicts, one a block.
 
@@ -589,5 +624,10 @@ def certificate(
     True. ``precision`` has the diagonal of the state, then None. The influences have columns for the parameters of
     the cell and, last, for those of the readout. The arguments are those of :func:`minipc.tpc.certificate`.
     """
-    options = {"beta": beta, "inference_steps": inference_steps, "step_size": step_size, "precision": precision}
+    options = {
+        "beta": beta,
+        "inference_steps": inference_steps,
+        "step_size": step_size,
+        "precision": precision,
+    }
     return tuple(quiet(engine.tpc.certificate, net, params, inputs, targets, mask, h0, reset, **options))
