@@ -47,6 +47,7 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "tables": 0,
     "register": 0,
     **dict.fromkeys(["in_approximation", "in_blocks", "in_space", "in_training"], 13),
+    **dict.fromkeys(["in_blocks", "in_space", "in_tpc"], 13),
     "in_variants": 13.1,  # it shares the problems of in_space
     **dict.fromkeys(["in_blocks", "in_space", "in_time"], 13),
     "in_diagonal": 13.1,  # it shares the problems of in_time
