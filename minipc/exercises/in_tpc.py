@@ -177,6 +177,7 @@ def filtering(draw):
         "Q": draw.positive_definite(n),
         "R": draw.positive_definite(o),
         "Sigma": np.stack([draw.positive_definite(n) for _ in range(B)]),
+        "M": draw.normal(B, n, 4),
         "reset": draw.chance(0.4, B),
     }
 
@@ -215,6 +216,17 @@ def innovation_cost(engine, mu, y, C, Q, R):
     What is given: see (KAL.1).
     """
     return observed(engine, mu.shape[1], C, Q, R)[2].infer(mu, y).energy
+
+
+@exercise("KAL.5", problem=filtering)
+def sensitivity(engine, M, C, Q, R):
+    """The influence S (B, n, P) on the state after the update, (I - K C) M, of the influence M (B, n, P) on the prediction.
+
+    What else is given: see (KAL.1).
+    """
+    net, params, step = observed(engine, len(Q), C, Q, R)
+    mu = M[:, :, 0]
+    return damped(engine, net, params, step, step.infer(mu, mu @ C.T).now, M)
 
 
 @exercise("KAL.4", problem=filtering)
@@ -264,9 +276,8 @@ def sequence(draw):
         "targets": draw.normal(T, B, o),
         "states": draw.normal(T, B, n),
         "u": draw.normal(B, m),
-        "c": draw.normal(B, n),
         "y": draw.normal(B, o),
-        "h0": draw.normal(B, n),
+        **{name: draw.normal(B, n) for name in ("s", "c", "h0")},
         "reset": resets(draw, T, B),
         "mask": ~draw.chance(0.3, T, B),
         "W": draw.normal(n, n) / n**0.5,
@@ -275,6 +286,7 @@ def sequence(draw):
         "V": draw.normal(o, n) / n**0.5,
         "d": draw.normal(o),
         "Pi": draw.uniform(0.5, 2.0, n),
+        "Pi_y": draw.uniform(0.5, 2.0, o),
         "Omega": draw.positive_definite(n),
         **descent(draw),
         "carry": ("state", "prediction")[draw.setting % 2],
@@ -321,6 +333,40 @@ def gradient(engine, inputs, targets, h0, W, U, b, V, d, Pi, beta, inference_ste
     return by_name(learn(engine, inputs, targets, h0, W, U, b, V, d, **options))
 
 
+def predicted(engine, c, u, W, U, b, form="post"):
+    """The prediction (B, n) of a tanh cell, with the cell, its parameters and its tape."""
+    cell, p = engine.RNN(U.shape[1], len(W), form=form), {"W": W, "U": U, "b": b}
+    after, tape = cell.scan(p, c, u[None])
+    return after[0], cell, p, tape
+
+
+@exercise("tPC.1", problem=sequence)
+def errors(engine, s, c, u, W, U, b):
+    """The prediction mu = tanh(c @ W.T + u @ U.T + b) (B, n) and the error eps (B, n) of a state s (B, n): a pair.
+
+    c (B, n) is the carried state, u (B, m) the input.
+    """
+    mu = predicted(engine, c, u, W, U, b)[0]
+    step = above(engine, len(W), [(np.eye(len(W)), b, "identity", "post")], None)[2]
+    return mu, engine.spc._errors(step.net, step.params, [mu, s], s, step.Pi).eps[1]
+
+
+@exercise("tPC.3", "tPC.6", problem=sequence)
+def original_gradient(engine, s, c, u, y, W, U, b, V, d, Pi, Pi_y):
+    """The derivatives of F_t by the parameters at a state s (B, n): a dict ``W``, ``U``, ``b``, ``V``, ``d``, batch sums.
+
+    The original model, in pre form: mu = tanh(c) @ W.T + u @ U.T + b of the carried state c (B, n) and the input
+    u (B, m), yhat = tanh(s) @ V.T + d. Pi (n,) is the diagonal precision of the state, Pi_y (o,) that of y (B, o),
+    the diagonal of R^-1; beta is 1.
+    """
+    mu, cell, p, tape = predicted(engine, c, u, W, U, b, "pre")
+    step = above(engine, len(W), [(V, d, "tanh", "pre")], [Pi, Pi_y])[2]
+    now = engine.spc._errors(step.net, step.params, [mu, s], y, step.Pi)
+    top = step.gradients(now)[0]
+    swept = cell.sweep(p, tape, None, step.credit(now))
+    return {**cell.gradients(p, tape, swept), "V": top["W"], "d": top["b"]}
+
+
 @exercise("TPR.1", problem=sequence)
 def trajectory_step(engine, u, c, y, W, U, b, V, d, Pi, beta, inference_steps, step_size):
     """One step: the prediction mu (B, n), the inferred state s (B, n), and the Jacobian J (B, n, n) of mu by c.
@@ -331,9 +377,8 @@ def trajectory_step(engine, u, c, y, W, U, b, V, d, Pi, beta, inference_steps, s
     """
     options = {"inference_steps": inference_steps, "step_size": step_size}
     step = above(engine, len(W), [(V, d, "identity", "post")], [Pi, None], beta, **options)[2]
-    cell, p = engine.RNN(U.shape[1], len(W)), {"W": W, "U": U, "b": b}
-    after, tape = cell.scan(p, c, u[None])
-    return after[0], step.infer(after[0], y).s, cell.state_jacobian(p, tape)
+    mu, cell, p, tape = predicted(engine, c, u, W, U, b)
+    return mu, step.infer(mu, y).s, cell.state_jacobian(p, tape)
 
 
 class Given:
