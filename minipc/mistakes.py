@@ -2444,7 +2444,7 @@ _TABLE = [
         "timestep",
         "KAL.1",
         "for v in given[1:-1]), given[-1]]",
-        "for v in given[1:-1]), _solved(given[-1], array_module(given[-1]).eye(len(given[-1]))) if given[-1].ndim > 1 else 1 / given[-1]]",
+        'for v in given[1:-1]), array_module(given[-1]).linalg.inv(given[-1]) if getattr(given[-1], "ndim", 0) > 1 else 1 / given[-1]]',
     ),
     Mistake(
         "the precision of the past is left out: the gain is that of a fixed Q",

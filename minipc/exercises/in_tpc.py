@@ -259,12 +259,12 @@ def some_steps(draw):
     return T
 
 
-def resets(draw, T, B):
-    """Where sequences begin anew, (T, B); not in the first step, where they do anyway."""
-    reset = np.zeros((T, B), bool)
-    if T > 1:
-        reset[1:] = draw.chance(0.3, T - 1, B)
-    return reset
+def flags(draw, T, B):
+    """Where something happens, (T, B): never in the last of several lanes, and not in the first step."""
+    found = np.zeros((T, B), bool)
+    if T > 1 and B > 1:
+        found[1:, :-1] = draw.chance(0.4, T - 1, B - 1)
+    return found
 
 
 def sequence(draw):
@@ -278,8 +278,8 @@ def sequence(draw):
         "u": draw.normal(B, m),
         "y": draw.normal(B, o),
         **{name: draw.normal(B, n) for name in ("s", "c", "h0")},
-        "reset": resets(draw, T, B),
-        "mask": ~draw.chance(0.3, T, B),
+        "reset": flags(draw, T, B),
+        "mask": ~flags(draw, T, B),
         "W": draw.normal(n, n) / n**0.5,
         "U": draw.normal(n, m) / m**0.5,
         "b": draw.normal(n, scale=0.5),
@@ -538,9 +538,9 @@ def network(draw, blocks, **options):
         "params": draw.params(net),
         "inputs": draw.normal(T, B, *net.shapes[0]),
         "targets": draw.normal(T, B, *net.shapes[-1]),
-        "mask": ~draw.chance(0.3, T, B),
+        "mask": ~flags(draw, T, B),
         "h0": [states[l] for l in net.cells],
-        "reset": resets(draw, T, B),
+        "reset": flags(draw, T, B),
         "precision": [draw.uniform(0.5, 2.0, n) for n in (width, *hidden)] + [None],
         **descent(draw),
         **options,

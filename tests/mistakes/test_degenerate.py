@@ -43,6 +43,9 @@ HIDDEN_BY = {
         "the precision is missing in front of e",
     },
     "unit precision": {
+        "the precisions of the states are forgotten",
+        "the precisions of the states are inverted",
+        "the noise of the observations is taken for its precision",
         "the precision is inverted",
         "the precision is missing in the weight gradient",
         "the precision is missing in the bottom-up term",
@@ -339,10 +342,16 @@ ON_THE_WAY = {  # nothing has been carried on yet
     "the diagonal of Pi is the sum of its rows",
     "the states of the readout are not coupled to the state",
     "the covariance is carried by the transpose of the Jacobian",
+    "the covariance is carried by A on both sides, not by A and its transpose",
+    "the covariance does not pass the dynamics",
+    "the precision of the past is left out: the gain is that of a fixed Q",
+    "the curvature of the loss is not weighed by beta",
+    "the curvature of the readout has the wrong sign in H",
     "the certificate forgets what was there before",
     "the certificate multiplies the new bound, not the one before",
 }
 RESETS = {
+    "a reset sets the state to zero, not to its start",
     "a reset leaves the inferred state as it is",
     "a reset leaves the influence on the inferred state as it is",
     "a reset leaves the influence of the readout as it is",
@@ -355,6 +364,9 @@ SHORTCUT = {
 HIDDEN_IN_INFERENCE = {
     "one step": UNOBSERVED | RESETS | DAMPING | ON_THE_WAY,
     "unit precision": {
+        "the precisions of the states are forgotten",
+        "the precisions of the states are inverted",
+        "the noise of the observations is taken for its precision",
         "inference knows nothing of the precision of the state",
         "the credit lacks the precision",
         "the damping is transposed",
@@ -364,6 +376,8 @@ HIDDEN_IN_INFERENCE = {
         "the noise of the observations is taken for one",
     },
     "beta 1": {
+        "beta is forgotten: the loss counts whole",
+        "the curvature of the loss is not weighed by beta",
         "beta weighs the errors of the readout too",
         "the errors of the states are not divided by beta",
         "the step of inference forgets beta",
@@ -373,11 +387,12 @@ HIDDEN_IN_INFERENCE = {
     "small beta": set(),  # but see below
     "linear readout": BENT,
     "no mask, no reset": UNOBSERVED | RESETS,
-    "start at zero": set(),
+    "start at zero": {"a reset sets the state to zero, not to its start"},
     "one step of inference": SHORTCUT
     | {  # a hidden state of the readout has not moved the state yet
         "H is that of the state alone",
         "phi'' is dropped in H",
+        "the curvature of the readout has the wrong sign in H",
         "the states of the readout are not coupled to the state",
     },
 }
@@ -389,6 +404,10 @@ SMALL_WITH_BETA = (  # O(beta): at beta 1e-4 below 1e-3, where inference hardly 
         "beta weighs the errors of the readout too",
         "the errors of the states are not divided by beta",
         "inference knows nothing of the precision of the state",
+        "the precisions of the states are forgotten",
+        "the precisions of the states are inverted",
+        "the gradient is read out of the damped influence",
+        "the inferred state is carried where the prediction is asked for",
         "inference is one step short",
         "a masked step still damps",
         "the shortcut through the outputs moves states that are not observed",
