@@ -2088,8 +2088,8 @@ _TABLE = [
         "the prediction is carried on from the inferred state",
         "trajectory",
         "TPR.4",
-        "state = step.as_state(look.s)  # (TPR.4)\n",
-        "state = mu\n",
+        "            values.append(value)\n    return xp.stack(mus)",
+        "            values.append(value)\n        state = mu\n    return xp.stack(mus)",
     ),
     Mistake(
         "J and Mbar are those of the free run, not of the carried state",

@@ -5,6 +5,9 @@ import pytest
 
 from minipc import check
 from reference import tpc_indices as indices
+from reference import tpc_loops as loops
+from reference.temporal_oracles import pairs
+from reference.temporal_problems import Sequence
 
 
 def told(function, equation, seed=0):
@@ -638,3 +641,264 @@ def test_step_of_the_filter(options, name):
     else:
         assert len(found.names) == 1, str(found)
         assert name in found.alternatives[0]
+
+
+def sensitivity(M, C, Q, R, *, sign=-1.0, side="left"):
+    """(KAL.5), by the gain."""
+    K = Q @ C.T @ np.linalg.inv(C @ Q @ C.T + R)
+    D = np.eye(len(Q)) + sign * K @ C
+    return np.array([(D if side == "left" else D.T) @ m for m in M])
+
+
+@pytest.mark.parametrize(
+    ("options", "names"), [({}, ()), ({"side": "right"}, ("the damping is transposed",))]
+)
+def test_sensitivity_of_the_filter(options, names):
+    """The damping is I - K C."""
+    assert told(hands_in(sensitivity, **options), "KAL.5") == names
+
+
+def test_covariance_and_cost_of_the_filter():
+    """(KAL.2), (KAL.3)."""
+
+    def covariance(C, Q, R):
+        return Q - Q @ C.T @ np.linalg.solve(C @ Q @ C.T + R, C @ Q)
+
+    def cost(mu, y, C, Q, R):
+        v = y - mu @ C.T
+        return 0.5 * np.einsum("bo,op,bp->b", v, np.linalg.inv(C @ Q @ C.T + R), v)
+
+    for seed in range(3):
+        assert check.explain(covariance, "KAL.2", seed=seed).correct
+        assert check.explain(cost, "KAL.3", seed=seed).correct
+    assert told(lambda *v: 2 * cost(*v), "KAL.3") == ("a factor 2 too much",)
+
+
+# ---------------------------------------------------------------------- (tPC.1), (tPC.6), (TPR.1), (TPR.4), (TPR.7)
+
+
+def original(s, c, u, y, W, U, b, V, d, Pi, Pi_y, *, sign=-1.0, phi=np.tanh, xi=None, e=None):
+    """The learning rule of the paper, outer product by outer product."""
+    eps = s - np.tanh(c) @ W.T - u @ U.T - b
+    xi, e = (xi or (lambda eps: Pi * eps))(eps), (e or (lambda e: Pi_y * e))(y - np.tanh(s) @ V.T - d)
+    grads = {"W": np.einsum("bi,bj->ij", xi, phi(c)), "U": np.einsum("bi,bj->ij", xi, u), "b": xi.sum(axis=0)}
+    grads |= {"V": np.einsum("bi,bj->ij", e, np.tanh(s)), "d": e.sum(axis=0)}
+    return {name: sign * g for name, g in grads.items()}
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({}, None),
+        ({"sign": 1.0}, "the sign is wrong"),
+        ({"phi": lambda c: c}, "the recurrent weights learn from h, not from phi(h) (pre form)"),
+        ({"xi": lambda eps: eps}, "the credit lacks the precision"),
+        ({"e": lambda e: e}, "the precision is missing in the weight gradient"),
+    ],
+)
+def test_learning_in_the_original_model(options, name):
+    """(tPC.6)."""
+    found = check.explain(hands_in(original, **options), "tPC.6")
+    if name is None:
+        assert found.correct, str(found)
+    else:
+        assert len(found.names) == 1, str(found)
+        assert name in (*found.names, *found.alternatives[0])
+
+
+def readout_influence(
+    inputs,
+    targets,
+    h0,
+    reset,
+    W,
+    U,
+    b,
+    V,
+    d,
+    Pi,
+    beta,
+    inference_steps,
+    step_size,
+    *,
+    bent=1.0,
+    own=1.0,
+    mixed=1.0,
+    back=1.0,
+):
+    """(TPR.7), sample by sample: H, the mixed derivative and S of a tanh readout."""
+    (o, n), T, B = V.shape, *inputs.shape[:2]
+    gradient, influence = np.zeros((o, n + 1)), []
+    for i in range(B):
+        c, S = h0[i], np.zeros((n, o, n + 1))
+        for t in range(T):
+            if reset[t, i]:
+                c, S = h0[i], 0 * S
+            mu = np.tanh(W @ c + U @ inputs[t, i] + b)
+            s, y = mu, targets[t, i]
+            for _ in range(inference_steps):
+                r = np.tanh(V @ s + d)
+                s = s - step_size * (Pi * (s - mu) + beta * V.T @ ((1 - r**2) * (r - y)))
+            r, z = np.tanh(V @ s + d), np.append(s, 1.0)
+            slope, e = 1 - r**2, r - y
+            curved = slope**2 - 2 * r * slope * e  # d2L/da2
+            H = np.diag(Pi) + beta * V.T @ ((slope**2 - bent * 2 * r * slope * e)[:, None] * V)
+            R = np.einsum("k,km,mij->kij", 1 - mu**2, W, S)
+            gradient += np.outer(slope * e, z) - back * np.einsum("k,kij->ij", Pi * (s - mu) / beta, R)
+            M = np.einsum("ik,i,j->kij", V, curved, z)  # d2L/ds dV: V^T L'' z + delta
+            M[np.arange(n), :, np.arange(n)] += own * slope * e
+            S = np.einsum("km,mij->kij", np.linalg.inv(H), Pi[:, None, None] * R - mixed * beta * M)
+            c = s
+        influence.append(S)
+    return np.array(influence), gradient[:, :n], gradient[:, n]
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({}, None),
+        ({"bent": 0.0}, "phi'' is dropped in H"),
+        ({"own": 0.0}, "the presynaptic activity does not move in the mixed derivative"),
+        ({"mixed": 0.0}, "the readout does not move the carried state"),
+        ({"mixed": -1.0}, "the readout moves the carried state the wrong way"),
+        ({"back": 0.0}, "the readout learns from its own step alone"),
+    ],
+)
+def test_what_the_readout_does_to_the_carried_states(options, name):
+    """(TPR.7)."""
+    found = check.explain(hands_in(readout_influence, **options), "TPR.7")
+    if name is None:
+        assert found.correct, str(found)
+    else:
+        assert len(found.names) == 1, str(found)
+        assert name in found.alternatives[0]
+
+
+def trajectory(
+    inputs,
+    targets,
+    h0,
+    reset,
+    carry,
+    W,
+    U,
+    b,
+    V,
+    d,
+    Pi,
+    beta,
+    inference_steps,
+    step_size,
+    *,
+    always=None,
+    anew=1.0,
+):
+    """(TPR.4), all samples at once."""
+    c, states = h0, []
+    for u, y, again in zip(inputs, targets, reset, strict=True):
+        c = np.where(again[:, None], anew * h0, c)
+        mu = s = np.tanh(c @ W.T + u @ U.T + b)
+        for _ in range(inference_steps):
+            s = s - step_size * (Pi * (s - mu) + beta * (s @ V.T + d - y) @ V)
+        states.append(s)
+        c = s if (always or carry) == "state" else mu
+    return states
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({}, ()),
+        ({"always": "state"}, ("the inferred state is carried where the prediction is asked for",)),
+        ({"always": "prediction"}, ("the prediction is carried on from the inferred state",)),
+        ({"anew": 0.0}, ("a reset sets the state to zero, not to its start",)),
+    ],
+)
+def test_what_is_carried(options, names):
+    """States, predictions, resets."""
+    assert told(lambda *v: np.array(trajectory(*v, **options)), "TPR.4") == names
+
+
+def test_prediction_and_error():
+    """(tPC.1), and with the Jacobian (TPR.1)."""
+
+    def error(s, c, u, W, U, b, sign=1.0):
+        mu = np.tanh(np.einsum("ij,bj->bi", W, c) + np.einsum("ij,bj->bi", U, u) + b)
+        return mu, sign * (s - mu)
+
+    def step(u, c, y, W, U, b, V, d, Pi, beta, inference_steps, step_size):
+        mu = s = np.tanh(c @ W.T + u @ U.T + b)
+        for _ in range(inference_steps):
+            s = s - step_size * (Pi * (s - mu) + beta * (s @ V.T + d - y) @ V)
+        return mu, s, np.stack([np.diag(1 - m**2) @ W for m in mu])
+
+    assert check.explain(error, "tPC.1").correct
+    assert told(hands_in(error, sign=-1.0), "tPC.1") == ("the error has the wrong sign",)
+    assert check.explain(step, "TPR.1").correct
+
+
+# ---------------------------------------------------------------------- whole rules, by autograd in ``reference``
+
+
+def sequence(net, params, inputs, targets, mask, h0, reset):
+    """The problem as the oracles have it."""
+    blocks = []
+    for block in net.blocks:
+        kind = type(block).__name__.lower()
+        known = {
+            name: getattr(block, name)
+            for name in ("activation", "form", "alpha", "gamma")
+            if hasattr(block, name)
+        }
+        blocks.append({"kind": kind, **known})
+    states = [pairs(h) if np.iscomplexobj(h) else h for h in h0]
+    return Sequence(blocks, "mse", params, inputs, targets, mask, states, reset)
+
+
+def of_oracle(precision, blocks):
+    """Precisions with an LRU's as the oracles have them, [Re; Im]."""
+    if all(block["kind"] != "lru" for block in blocks):
+        return precision
+    return [precision[0].reshape(-1, 2).T.ravel(), *precision[1:]]
+
+
+@pytest.mark.parametrize(
+    ("equation", "options"),
+    [
+        ("TPR.8", {}),
+        ("TPR.9", {"influence": "plain", "carry": "prediction"}),
+        ("TPR.10", {"influence": "plain", "carry": "prediction", "inference": "fixed"}),
+    ],
+)
+def test_whole_rules_by_autograd_are_correct(equation, options):
+    """One loop over lanes and steps, every derivative by autograd."""
+
+    def student(
+        net, params, inputs, targets, mask, h0, reset, beta, precision, influence, inference_steps, step_size
+    ):
+        p = sequence(net, params, inputs, targets, mask, h0, reset)
+        run = {"beta": beta, "inference_steps": inference_steps, "step_size": step_size}
+        run |= {"precision": of_oracle(precision, p.blocks), "influence": influence} | options
+        found = loops.gradient(p, **run)
+        return (found.states, found.grads) if equation == "TPR.10" else found.grads
+
+    found = check.explain(student, equation)
+    assert found.correct, str(found)
+
+
+def test_the_certificate_by_autograd_is_correct():
+    """Its recursion, with second derivatives by autograd."""
+
+    def student(net, params, inputs, targets, mask, h0, reset, beta, inference_steps, step_size, precision):
+        p = sequence(net, params, inputs, targets, mask, h0, reset)
+        run = {
+            "beta": beta,
+            "inference_steps": inference_steps,
+            "step_size": step_size,
+            "precision": precision,
+        }
+        bounds = loops.gradient(p, influence="plain", certified=True, **run).bounds
+        return bounds[..., 0], bounds[..., 1], bounds[..., 1].sum(axis=0)
+
+    found = check.explain(student, "TPR.13")
+    assert found.correct, str(found)
