@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minipc import check
+from minipc import check, tpc
 from reference import tpc_indices as indices
 from reference import tpc_loops as loops
 from reference.temporal_oracles import pairs
@@ -902,3 +902,11 @@ def test_the_certificate_by_autograd_is_correct():
 
     found = check.explain(student, "TPR.13")
     assert found.correct, str(found)
+
+
+@pytest.mark.parametrize(
+    ("function", "equation"), [(tpc.gradient, "TPR.8"), (tpc.gradient, "TPR.9"), (tpc.certificate, "TPR.13")]
+)
+def test_the_rules_of_minipc_can_be_handed_in_as_they_are(function, equation):
+    """Their arguments have the names of the exercise."""
+    assert check.explain(function, equation).correct
