@@ -6,7 +6,7 @@
 dE/ds[l] of the free layers l = 1..L-1: a list of L arrays (B, n[l]), entry 0 None...
 """
 
-from . import in_approximation, in_blocks, in_diagonal, in_space, in_time, in_training, in_variants
+from . import in_approximation, in_blocks, in_diagonal, in_space, in_time, in_tpc, in_training, in_variants
 from .register import EXERCISES, Draw, Exercise, exercise, twin
 
 __all__ = [
@@ -19,21 +19,8 @@ __all__ = [
     "in_diagonal",
     "in_space",
     "in_time",
-    "in_training",
-    "in_variants",
-    "twin",
-]
-from . import in_blocks, in_space, in_tpc, in_variants
-from .register import EXERCISES, Draw, Exercise, exercise, twin
-
-__all__ = [
-    "EXERCISES",
-    "Draw",
-    "Exercise",
-    "exercise",
-    "in_blocks",
-    "in_space",
     "in_tpc",
+    "in_training",
     "in_variants",
     "twin",
 ]

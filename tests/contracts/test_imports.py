@@ -46,10 +46,7 @@ RANK = {  # imports run to a lower rank only; a rule never imports a rule of its
     "derivatives": 4,
     "tables": 0,
     "register": 0,
-    **dict.fromkeys(["in_approximation", "in_blocks", "in_space", "in_training"], 13),
-    **dict.fromkeys(["in_blocks", "in_space", "in_tpc"], 13),
-    "in_variants": 13.1,  # it shares the problems of in_space
-    **dict.fromkeys(["in_blocks", "in_space", "in_time"], 13),
+    **dict.fromkeys(["in_approximation", "in_blocks", "in_space", "in_time", "in_tpc", "in_training"], 13),
     "in_diagonal": 13.1,  # it shares the problems of in_time
     "in_variants": 13.1,  # and this those of in_space
     "exercises": 13.2,
