@@ -66,6 +66,19 @@ def test_the_example_of_tpc_prints_what_stands_below_it():
     assert printed("import numpy as np, minipc as pc\n" + PYTHON[4]) == stated
 
 
+@pytest.mark.parametrize("number", [5, 6, 7])
+def test_the_debugger_prints_what_stands_below_it(number):
+    """Word by word but for numbers, whose last digits belong to the machine."""
+    code = "import numpy as np, minipc as pc\n" + PYTHON[number]
+    stated = README.split(PYTHON[number])[1].split("```text\n")[1].split("```")[0].strip().splitlines()
+    number = re.compile(r"-?\d[\d.]*(?:e[-+]\d+)?")
+    found = printed(code)
+    assert [number.sub("#", line).split() for line in found] == [number.sub("#", l).split() for l in stated]
+    for line, expected in zip(found, stated, strict=True):
+        for a, b in zip(number.findall(line), number.findall(expected), strict=True):
+            assert float(a.rstrip(".")) == pytest.approx(float(b.rstrip(".")), rel=0.02, abs=1e-12)
+
+
 def test_the_proof_table_lists_every_claim():
     """Ids, tolerances and texts of the README's table are those of ``verify``."""
     block = next(text for text in OUTPUT if text.startswith("id "))
