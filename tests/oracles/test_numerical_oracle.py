@@ -108,6 +108,20 @@ def test_a_smooth_function_has_the_noise_of_rounding(f):
     assert EPS * abs(f(0.0)) <= level < 20 * EPS * max(abs(f(0.0)), 1)
 
 
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_kink_on_one_side_is_no_noise(side):
+    """Within the points where noise is measured."""
+    level = oracle.noise_level(lambda t: np.array([max(side * t - 3e-7, 0.0) + np.exp(t)]), EPS)[0]
+    assert level < 20 * EPS
+
+
+def test_a_narrow_feature_is_not_stepped_over():
+    """A wave two thousandths wide in single precision on a constant: at all long steps there is nothing but the constant."""
+    found, _ = measured(lambda t: np.float32(1000 + 2500 * t * np.exp(-((500 * t) ** 2))), 2.0**-23)
+    true = 2500
+    assert abs(found.value[0] - true) <= found.error[0] < 0.1 * abs(true)
+
+
 def test_every_output_has_its_own_noise():
     """A smooth one beside one that rounds."""
     level = oracle.noise_level(lambda t: np.array([np.exp(t), round(np.exp(t), 5)]), EPS)
