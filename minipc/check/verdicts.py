@@ -145,9 +145,10 @@ def _verdict(share, relative, accuracy, zero, smooth, bytes_):
     if zero:
         return (KINK if kinks else AGREES), [kinks] if kinks else []
     if not (accuracy <= UNSURE[bytes_] or wrong):
+        good = f"the oracle is only good to {accuracy:.0e} here"
         return UNKNOWN, [
-            f"the oracle is only good to {accuracy:.0e} here"
-        ]  # inf: both are zero as far as it sees
+            good if np.isfinite(accuracy) else "the oracle sees no change, but rounding may hide a small one"
+        ]
     if not relative <= max(RTOL[bytes_], 3 * accuracy):
         return DIFFERS, [kinks] if kinks else []
     return (KINK, [kinks]) if kinks else (AGREES, [])

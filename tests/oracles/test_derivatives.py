@@ -253,6 +253,22 @@ def test_zero_is_right_where_nothing_depends_on_it():
     assert found.rows[1].relative_error == np.inf
 
 
+def test_zero_alone_is_shown_only_where_nothing_changes_at_all():
+    """Long steps show it; a constant that hides every change does not show that there is none."""
+    found = check.gradient(lambda b, a: np.linalg.norm(a), lambda b, a: 0 * b, V, X)
+    assert found.correct
+    assert only(found).accuracy == 0
+    assert (
+        only(check.gradient(lambda b, a: np.linalg.norm(a), lambda b, a: 1e-20 * b, V, X)).verdict
+        == "differs"
+    )
+    for answer in (np.zeros_like, np.cos):
+        hidden = check.gradient(lambda x: np.float32(1e7 + np.sin(x).sum()), answer, X)
+        assert only(hidden).verdict == "cannot tell", f"\n{hidden}"
+        assert "the oracle " in only(hidden).notes[0]
+        assert "inf" not in only(hidden).notes[0]
+
+
 def test_zero_but_for_rounding_is_zero():
     """A number added to all logits changes no softmax; the answer is the sum of terms that cancel."""
 
