@@ -164,10 +164,22 @@ SAME = {  # what explain says of a function here and of the same one in a proces
     "    params[0]['W'][0] = 0\n    precision.append(3)\n    y = 0\n    return out",
     "not done": "def f(s):\n    raise NotImplementedError('Exercise 1.2')",
     "a product that does not fit": "def f(params, s):\n    return [None, s[0] @ params[0]['W'] @ s[1]]",
-    "another library": "import numpy as np\nclass Tensor:\n    def __init__(self, a):\n        self.a = a\n"
-    "    def detach(self):\n        return self\n    def cpu(self):\n        return self\n    def numpy(self):\n"
-    "        return self.a\n    def __array__(self, dtype=None, copy=None):\n        return self.a\n"
-    "def f(s):\n    return [None, *(Tensor(v) for v in s[1:])]",
+    "another library": """
+class Tensor:
+    def __init__(self, a, free=False):
+        self.a, self.free, self.ndim = a, free, a.ndim
+    def detach(self):
+        return Tensor(self.a, free=True)
+    def cpu(self):
+        return self
+    def numpy(self):
+        if not self.free:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad")
+        return self.a
+    def __array__(self, dtype=None, copy=None):
+        return self.numpy()
+def f(s):
+    return [None, *map(Tensor, s[1:])]""",
     "with grads": "class G:\n    pass\ndef f(s):\n    g = G()\n    g.grads = [None, *s[1:]]\n    return g",
     "keyword only": "def f(*, s, y):\n    return [None, *s[1:]]",
 }
@@ -683,7 +695,7 @@ def test_the_command_takes_less_than_two_seconds():
 def started(seconds):
     """The command on its way, once the student's code is running."""
     pathlib.Path("exercise.py").write_text(
-        "def f(*a):\n    open('running', 'w').close()\n    while True:\n        pass"
+        "import time\ndef f(*a):\n    open('running', 'w').close()\n    time.sleep(600)"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     words = ["-m", "minipc", "check", "exercise.py:f", "--against", "sPC.4", "--time", seconds]
@@ -715,7 +727,7 @@ def test_ctrl_c_ends_both(mark):
 
 
 @LINUX
-def test_a_parent_that_is_killed_leaves_no_endless_loop(mark):
+def test_a_parent_that_is_killed_leaves_nothing(mark):
     """The child ends by itself, two seconds after its limit at the latest."""
     process = started("2")
     process.kill()
@@ -990,6 +1002,15 @@ def test_without_a_with():
     assert process.poll() is not None
     for s in stream:
         s.close()
+
+
+def test_a_child_that_nobody_speaks_to_ends():
+    """Though a thread of the student's is still at work: its parent may have been killed between two calls."""
+    source = "import threading, time\ndef f():\n    threading.Thread(target=time.sleep, args=(600,)).start()\n    return 1"
+    with remote(source) as f:
+        assert f() == 1
+        f._child._process.stdin.close()
+        assert f._child._process.wait(20) == 0
 
 
 @LINUX
