@@ -233,7 +233,10 @@ def _kronecker(d):
     """A step with the two factors of KF-RTRL and new signs."""
     given = step(d)
     (B, n), n_z = given["D"].shape, given["z"].shape[1]
-    return given | {"A": d.normal(B, n_z), "B": d.normal(B, n, n), "c": _signs(d, B, 2)}
+    c = _signs(d, B, 2)
+    c[-1] = -1.0
+    c[0] = 1.0, -1.0  # neither all the same nor all positive
+    return given | {"A": d.normal(B, n_z), "B": d.normal(B, n, n), "c": c}
 
 
 @exercise("KF.2", "KF.3", problem=_kronecker, slips=LATE)
