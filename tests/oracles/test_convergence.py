@@ -266,6 +266,7 @@ def test_a_step_between_two_brackets_is_judged_sample_by_sample(rule):
     assert 0 < c.stable.sum() < 3
     assert ((c.residuals[-1] < 1e-6) == c.stable).all()
     assert [text.startswith("stable") for text in c.verdicts] == c.stable.tolist()
+    assert ["it oscillates and does not settle" in text for text in c.verdicts] == (~c.stable).tolist()
 
 
 def test_a_run_that_diverges_has_infinite_residuals():
@@ -273,6 +274,7 @@ def test_a_run_that_diverges_has_infinite_residuals():
     p = linear_problem()
     p.params[-1]["W"][...] *= 3
     lam = 1.4 / top(p, "epc")
+    assert all("; it grows; " in text for text in report(p, "epc", 99, 1.5 * lam).verdicts)
     too_long = report(p, "epc", 3000, 3 * lam)
     assert np.isinf(too_long.residuals[-1]).all()
     assert np.isinf(too_long.predicted_steps).all()
