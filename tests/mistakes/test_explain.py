@@ -1,6 +1,5 @@
 """The debugger of derivations: every mistake by its name, no name without reason, and what it says of odd results."""
 
-import os
 import time
 
 import numpy as np
@@ -54,13 +53,13 @@ def test_four_of_five_random_pairs_are_named():
 
 
 def test_an_answer_takes_less_than_two_seconds():
-    """The slowest: an answer that nothing explains, on a problem that was never tried; half of it for slow machines."""
-    limit = 2.0 * (3 if os.environ.get("CI") else 1)
+    """Of computing: an answer that nothing explains, on problems that were never tried, so that every pair is."""
     for equation in EXERCISES:
-        began = time.perf_counter()
-        by = changed(equation, np.random.default_rng(0), 1e-2)
-        check.explain(by, equation, seed=12345)
-        assert time.perf_counter() - began < limit, equation
+        function = changed(equation, np.random.default_rng(0), 1e-2)
+        began = time.process_time()
+        told = check.explain(function, equation, seed=12345)
+        assert time.process_time() - began < 2, equation
+        assert told.verdict == "unknown"
 
 
 # ---------------------------------------------------------------------- what is said of odd results
