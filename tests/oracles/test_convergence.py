@@ -186,6 +186,39 @@ def test_steps_of_the_engine_are_seen_and_predicted_from(step_size, precision):
     assert (longer.predicted_steps == longer.observed_steps).all()
 
 
+def test_adaptive_steps_are_summed_up_over_the_second_half_of_the_run():
+    """Their mean, and the mean factor of the slowest mode, from the engine's own states and the closed form."""
+    p = linear_problem()
+    net, H = network(p), cf.hessian_errors(p.params, p.precision)
+    start = pc.epc.feedforward(net, p.params, p.x)
+    run = pc.epc.infer(net, p.params, start, p.x, p.y, p.precision, inference_steps=30, record_every=1)
+    e = []
+    for states in run.recording.states:
+        below = [q["b"] + s @ q["W"].T for q, s in zip(p.params, states, strict=True)]
+        e.append(np.concatenate([s - mu for s, mu in zip(states[1:], below, strict=False)], axis=1))
+    e = np.array(e)
+    star = np.concatenate(cf.equilibrium(p.params, p.x, p.y, p.precision).errors[1:-1], axis=1)
+    lam = np.linalg.norm(np.diff(e, axis=0), axis=2) / np.linalg.norm((e - star) @ H, axis=2)[:-1]
+    late = np.where(lam[15:] < 1e-9, 0, lam[15:])
+    values = np.linalg.eigvalsh(H)[:, None]
+    c = report(p, "epc", 30, "adaptive")
+    for b in range(3):
+        assert (late[:, b] == 0).any()  # a step that was taken back
+        assert c.step_size[b] == pytest.approx(late[late[:, b] > 0, b].mean(), rel=1e-6)
+        factors = np.exp(np.log(abs(1 - late[:, b] * values)).mean(axis=1))
+        assert c.final_rate[b] == pytest.approx(factors.max(), rel=1e-6)
+
+
+def test_a_few_adaptive_steps_may_not_foretell_the_rest():
+    """Where the last ones did not shrink every mode, no number of steps is named."""
+    p = linear_problem()
+    for steps in range(1, 12):
+        c = report(p, "epc", steps, "adaptive")
+        for text, more in zip(c.verdicts, c.more_steps, strict=True):
+            assert ("the last steps do not shrink every mode" in text) == np.isinf(more)
+            assert "inf " not in text
+
+
 # ---------------------------------------------------------------------- other networks
 
 
