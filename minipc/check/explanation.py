@@ -255,10 +255,11 @@ class _Trial:
         fit = self.bench.wrong(*(name for name in names if name not in slips))
         with fit:  # a LookupError: they do not fit together
             try:
-                found = arrays(self.answer(**slip))
+                found = leaves(_like(_plain(self.answer(**slip)), self._tree))
             except Exception:  # whatever a mistake brings about: the student's function did return
                 return None
-        return found if list(map(np.shape, found.values())) == self.shapes else None
+        fits = list(map(np.shape, found.values())) == self.shapes
+        return dict(zip(self.right, found.values(), strict=True)) if fits else None
 
     def student(self, function):
         """What a student's function returns, and the names of the arguments that it edited."""
@@ -463,21 +464,23 @@ class _Case:
 def relations(actual, right, sizes, uniform=False):
     """Simple relations between answers and the right ones, as names; () if some array has none.
 
-    ``actual`` and ``right`` are dicts of arrays, one a problem, ``sizes`` their B, T and L. ``uniform``: all arrays
+    ``actual`` and ``right`` are dicts of arrays, one a problem, ``sizes`` their B and T. ``uniform``: all arrays
     that differ have the same relation.
     """
-    found = {}
-    for name in right[0]:
-        text = _relation([a[name] for a in actual], [x[name] for x in right], sizes)
+    found, names = {}, dict.fromkeys(name for x in right for name in x)
+    for name in names:  # the problems of an exercise may differ in what they have
+        have = [i for i, x in enumerate(right) if name in x]
+        some = [actual[i] for i in have], [right[i] for i in have]
+        text = _relation(*([tree[name] for tree in trees] for trees in some), [sizes[i] for i in have])
         if text is None:
-            text = None if uniform else _stranger(name, actual, right)
+            text = None if uniform else _stranger(name, *some)
         if text is None:
             return ()
         if text:
             found.setdefault(text, []).append(name)
     if uniform and (len(found) != 1 or "it is zero" in found):
         return ()
-    everything = len(found) == 1 and len(next(iter(found.values()))) == len(right[0])
+    everything = len(found) == 1 and len(next(iter(found.values()))) == len(names)
     return tuple(text if everything else f"{text} ({', '.join(names)})" for text, names in found.items())
 
 
@@ -539,7 +542,7 @@ def _stranger(name, actual, right):
     """Another array of the answer stands where this one belongs."""
     for other in right[0]:
         if other != name and all(
-            a[name].shape == x[other].shape and near(a[name], x[other])
+            other in x and a[name].shape == x[other].shape and near(a[name], x[other])
             for a, x in zip(actual, right, strict=True)
         ):
             return f"it is {other}, of another place"
