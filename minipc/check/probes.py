@@ -12,6 +12,7 @@ from .lines import gaussian, power_of_two
 from .verdicts import Evidence
 
 PROJECTIONS = 8
+TRIALS = 3  # directions in which a complex step must be confirmed
 SAMPLED = 32  # entries that are looked at beside the projections
 
 
@@ -82,11 +83,15 @@ def _divided(found, unit):
     return oracle.Derivative(*(part / unit for part in found))
 
 
-def _confirmed(found, other):
-    """Is a complex step what differences say, and do these say something?"""
-    size, error = np.linalg.norm(found.value), np.linalg.norm(other.error)
-    near = np.linalg.norm(found.value - other.value) <= 10 * error + 1e-10 * size
-    return bool(near and not other.kinks.any() and (error <= 1e-3 * size or error <= 1e-9))
+def _confirmed(found, other, size):
+    """Up to which error differences confirm a complex step; inf where they contradict it or say too little.
+
+    They say enough if they are good to a thousandth, or where the derivative is next to nothing beside the ``size`` of f.
+    """
+    norm, error = np.linalg.norm(found.value), np.linalg.norm(other.error)
+    level = 10 * error + 1e-10 * norm
+    enough = error <= 1e-3 * norm or (0 < norm and error <= 1e-9 * size)
+    return level if enough and np.linalg.norm(found.value - other.value) <= level else np.inf
 
 
 def oracle_name(analytic):
@@ -104,20 +109,29 @@ class Probe:
         self.size = int(np.prod(out))
 
     def trusted(self):
-        """Error (norm) of the complex step, which agrees with differences along two random directions; None if it does not."""
+        """Error of the complex step, and up to which one differences confirm it, along three random directions; or None."""
         nudge = {
             k: 4 * self.function.eps * x * self.rng.standard_normal(x.shape)
             for k, x in self.function.leaves.items()
         }
-        spread = 0.0
-        for _ in range(2):
+        spread, level = 0.0, 0.0
+        for _ in range(TRIALS):
             v = {self.name: gaussian(self.rng, self.x) * self.scale}
             found = self.slopes.analytic(v)
-            if found is None or not _confirmed(found, self.slopes.differences(v)):
+            if found is None:
+                return None
+            level = max(level, _confirmed(found, self.slopes.differences(v), self.function.size))
+            if not np.isfinite(level):
                 return None
             moved = self.slopes.analytic(v, nudge)
             spread = max(spread, *(np.linalg.norm(e) for e in (moved.value - found.value, found.error)))
-        return 2 * spread / self.scale
+        return 2 * spread / self.scale, level / self.scale
+
+    def limit(self, trust, g, d):
+        """The error of a complex step; of its confirmation where the answer differs by less: then nobody knows who is right."""
+        error, level = trust
+        apart = float(np.linalg.norm(g - d))
+        return level if 1e-9 * np.linalg.norm(d) < apart <= level else error
 
     def derive(self, v, scale, analytic):
         """Value, error, jump along v, which is moved in units of a scale; as f returns them, flat."""
@@ -139,46 +153,24 @@ class Probe:
         (a, e, j), (b, f, k) = parts
         return a + 1j * b, np.hypot(e, f), np.hypot(j, k)
 
-    def doubtful(self, i, value):
-        """Do differences not confirm the complex step at this entry, or is there a kink?"""
-        d, error, jump = self.entry(i, False)
-        return jump.any() or np.linalg.norm(d - value) > 10 * np.linalg.norm(error) + 1e-6 * np.linalg.norm(
-            value
-        )
-
 
 class Entries(Probe):
     """Every entry."""
 
     def look(self, g):
         """Evidence and the derivative; None for the evidence where the answer has another shape."""
-        error = self.trusted()
-        found, d = self._sweep(g, error)
-        if error is not None and found is not None and np.isfinite(g).all():
-            worst = self._columns(abs(g - d)).max(axis=1)
-            if worst.max(initial=0) > 1e-9 * np.linalg.norm(d):
-                i = int(worst.argmax())
-                if self.doubtful(i, self._columns(d)[i]):
-                    found, d = self._sweep(g, None)
-        return found, d
+        trust = self.trusted()
+        found = [self.entry(i, trust is not None) for i in range(self.x.size)]
+        d, errors, jump = (np.array(part).T.reshape(self.shape) for part in zip(*found, strict=True))
+        if g.shape != self.shape:
+            return None, d
+        error = self.limit(trust, g, d) if trust else float(np.linalg.norm(errors[jump == 0]))
+        entries = f"all {self.x.size} entries" if self.x.size > 1 else "the one entry"
+        return Evidence(g, d, error, abs(jump), oracle_name(trust), entries), d
 
     def project(self, a):
         """The entries themselves."""
         return a
-
-    def _columns(self, a):
-        """(n, m): a row for each entry of the parameter, all outputs in it."""
-        return a.reshape(self.size, self.x.size).T
-
-    def _sweep(self, g, trusted):
-        analytic = trusted is not None
-        found = [self.entry(i, analytic) for i in range(self.x.size)]
-        d, error, jump = (np.array(part).T.reshape(self.shape) for part in zip(*found, strict=True))
-        if g.shape != self.shape:
-            return None, d
-        error = trusted if analytic else float(np.linalg.norm(error[jump == 0]))
-        entries = f"all {self.x.size} entries" if self.x.size > 1 else "the one entry"
-        return Evidence(g, d, error, abs(jump), oracle_name(analytic), entries), d
 
 
 class Projections(Probe):
@@ -189,14 +181,19 @@ class Projections(Probe):
         if g.shape != self.shape:
             return None, None
         self.directions = [gaussian(self.rng, self.x) for _ in range(PROJECTIONS)]
-        error = self.trusted()
-        analytic = error is not None
+        trust = self.trusted()
+        analytic = trust is not None
         found = [self.derive(v, self.scale, analytic) for v in self.directions]
         d, errors, jump = (np.array(part) for part in zip(*found, strict=True))
-        error = error * PROJECTIONS**0.5 if analytic else float(np.linalg.norm(errors[jump == 0]))
+        given = self.project(g)
+        error = (
+            PROJECTIONS**0.5 * self.limit(trust, given, d)
+            if trust
+            else float(np.linalg.norm(errors[jump == 0]))
+        )
         worst = self._entries(g, d, analytic)
         probes = f"{PROJECTIONS} projections, {SAMPLED} of {self.x.size} entries"
-        return Evidence(self.project(g), d, error, abs(jump), oracle_name(analytic), probes, worst), d
+        return Evidence(given, d, error, abs(jump), oracle_name(analytic), probes, worst), d
 
     def project(self, a):
         """<v, a> for every direction, (projections, outputs)."""
@@ -241,5 +238,5 @@ class Projections(Probe):
 def along(slopes, direction, unit):
     """Along one direction: by complex step where differences confirm it; and its name."""
     plain, found = slopes.differences(direction), slopes.analytic(direction)
-    analytic = found is not None and _confirmed(found, plain)
+    analytic = found is not None and np.isfinite(_confirmed(found, plain, slopes.function.size))
     return _divided(found if analytic else plain, unit), oracle_name(analytic)

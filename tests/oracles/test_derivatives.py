@@ -64,6 +64,17 @@ def test_a_part_that_a_complex_step_does_not_see_is_not_overlooked():
     assert only(found).verdict == "differs"
 
 
+def test_nobody_is_blamed_for_less_than_what_differences_confirm():
+    """A constant hides from them that a complex step does not see a small part, which the right answer has."""
+    f = lambda x: 1e8 + np.cosh(x).sum() + 1e-7 * abs(x).sum()  # noqa: E731
+    g = lambda x: np.sinh(x) + 1e-7 * np.sign(x)  # noqa: E731
+    row = only(check.gradient(f, g, X))
+    assert (row.verdict, row.oracle) == ("agrees", "complex step")
+    assert 1e-8 < row.relative_error < row.accuracy < 1e-3
+    assert only(check.gradient(f, g, X, full=False)).verdict == "agrees"
+    assert only(check.gradient(f, lambda x: 1.01 * g(x), X)).verdict == "differs"
+
+
 ANALYTIC = {
     "tanh": (lambda x: np.tanh(x).sum(), lambda x: 1 - np.tanh(x) ** 2),
     "where on real parts": (
@@ -278,11 +289,14 @@ def test_zero_but_for_rounding_is_zero():
 
     def g(c, a):
         e = np.exp(a + c)
-        return e[0] / e.sum() + e[2:].sum() / e.sum() - (1 - e[1] / e.sum())
+        by_logits = e / e.sum() - np.eye(5)[1]
+        return e[0] / e.sum() + e[2:].sum() / e.sum() - (1 - e[1] / e.sum()), by_logits
 
-    found = check.gradient(f, g, 0.3, X)
-    assert found.correct
-    assert not check.gradient(f, lambda c, a: g(c, a) + 1e-6, 0.3, X).correct
+    found = check.gradient(f, g, 0.3, X, wrt=(0, 1))
+    assert found.correct, f"\n{found}"
+    assert "zero but for rounding" in found.rows[0].notes[0]
+    wrong = check.gradient(f, lambda c, a: (g(c, a)[0] + 1e-6, g(c, a)[1]), 0.3, X, wrt=(0, 1))
+    assert wrong.rows[0].verdict == "differs"
 
 
 def test_one_that_is_missing_is_named():
