@@ -64,6 +64,14 @@ def test_a_part_that_a_complex_step_does_not_see_is_not_overlooked():
     assert only(found).verdict == "differs"
 
 
+@pytest.mark.parametrize("constant", [1e12, 1e14, 1e17])
+def test_a_complex_step_is_not_believed_where_differences_say_nothing(constant):
+    """They do not contradict it: its zero is as good to them as the right one."""
+    for answer in (np.zeros_like, lambda x: 2 * x):
+        row = only(check.gradient(lambda x: constant + np.vdot(x, x), answer, 0.01 * X))
+        assert (row.verdict, row.oracle) == ("cannot tell", "differences")
+
+
 def test_nobody_is_blamed_for_less_than_what_differences_confirm():
     """A constant hides from them that a complex step does not see a small part, which the right answer has."""
     f = lambda x: 1e8 + np.cosh(x).sum() + 1e-7 * abs(x).sum()  # noqa: E731
