@@ -278,6 +278,14 @@ FAILURES = {  # source of the file, exit status, what is said, and the student's
         "raise ValueError",
     ),
     "a generator": ("def f(*a):\n    return (v for v in a)", 1, "got generator", None, ""),
+    "raises in code that Python has written": (
+        "import dataclasses\n@dataclasses.dataclass\nclass A:\n    n: int\n    def __post_init__(self):\n"
+        "        1 / self.n\ndef f(*a):\n    return A(0)",
+        3,
+        "ZeroDivisionError",
+        6,
+        "1 / self.n",
+    ),
     "too few parameters": ("def f(a, b):\n    return a", 3, "TypeError: f() takes 2 positional", None, ""),
     "recursion": ("def f(*a):\n    return f(*a)", 3, "RecursionError: maximum recursion", 2, "return f(*a)"),
     "reads": ("def f(*a):\n    return input('n? ')", 3, "input() cannot be used", 2, "input('n? ')"),
@@ -557,10 +565,14 @@ def test_what_gets_away_does_not_hold_the_command_up(mark, capsys):
 
 def test_an_exception_of_an_exception(capsys, tmp_path):
     """Both are shown, each with the student's line, the file as it was named; nothing colours the terminal."""
-    source = "def f(*a):\n    try:\n        a[99]\n    except IndexError as e:\n        raise ValueError('no \\x1b[31m layer') from e"
+    source = (
+        "import numpy as np\ndef f(*a):\n    try:\n        np.linalg.inv(np.zeros((2, 2)))\n"
+        "    except ValueError as e:\n        raise ValueError('no \\x1b[31m layer') from e"
+    )
     _, found, printed = checked(capsys, source)
-    assert 'File "exercise.py", line 3, in f' in printed
-    assert 'File "exercise.py", line 5, in f' in printed
+    assert 'File "exercise.py", line 4, in f' in printed
+    assert 'File "exercise.py", line 6, in f' in printed
+    assert "_linalg.py" not in printed
     assert "direct cause" in printed
     assert found["error"]["type"] == "ValueError"
     assert found["error"]["message"] == "no \\x1b[31m layer"
@@ -662,7 +674,7 @@ def test_from_another_folder(tmp_path, capsys):
     (folder / "tables.py").write_text("def signs():\n    return -1\n")
     (folder / "my helper.py").write_text("")
     (folder / "exercise 1-2.é.py").write_text(
-        "import dataclasses, tables\nimport minipc as pc\n@dataclasses.dataclass\nclass Answer:\n    grads: list\n"
+        "from __future__ import annotations\nimport dataclasses, tables\nimport minipc as pc\n@dataclasses.dataclass\nclass Answer:\n    grads: list\n"
         "if __name__ == '__main__':\n    raise SystemExit\n"
         f"def f({ARGUMENTS}):\n    g = pc.spc.activity_gradient({ARGUMENTS})\n"
         "    return Answer([None if v is None else tables.signs() * v for v in g])\n",
@@ -1024,6 +1036,21 @@ def test_a_call_that_is_stopped_leaves_nothing_open(mark):
     assert process.stdin.closed
     assert process.stdout.closed
     assert process.stderr.closed
+
+
+def test_a_reply_that_is_none_is_a_crash():
+    """Whatever the student's code has written to the pipe instead: never an error of this process."""
+    for line in (
+        '{"tuple": ["value", 3]}',
+        '{"tuple": ["unknown"]}',
+        '{"tuple": ["error", [], 1, 2, 3]}',
+        "{",
+        "{}",
+    ):
+        source = f"import os\ndef f():\n    for n in range(3, 20):\n        try:\n            os.write(n, {line.encode()!r} + b'\\n')\n"
+        with remote(source + "        except OSError:\n            pass") as f:
+            with pytest.raises(sandbox.StudentCrash, match="its process sent what cannot be read"):
+                f()
 
 
 @LINUX
