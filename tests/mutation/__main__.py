@@ -109,11 +109,12 @@ def _work(runner, modules, options):
                       file=sys.stderr, flush=True)  # fmt: skip
 
         note.done = 0
+        known = {key: found["killer"] for key, found in results.items() if found["killer"]}
         kills = {}  # of earlier runs, too: what has killed in a function comes first
         for (function, *_), found in results.items():
             for place in (function, None) if found["killer"] else ():
                 kills[place, found["killer"]] = kills.get((place, found["killer"]), 0) + 1
-        run_module(runner, name, tests, todo, options.budget, note, kills)
+        run_module(runner, name, tests, todo, options.budget, note, kills, known)
         save_results(name, results, options.folder)
 
 

@@ -138,10 +138,10 @@ class _Trace:
 # ---------------------------------------------------------------------- the mutants
 
 
-def run_module(runner, name, tests, todo, budget, note, kills):
+def run_module(runner, name, tests, todo, budget, note, kills, known):
     """Run the mutants ``todo`` of a module; ``note(mutant, status, killer, seconds)`` is called of each.
 
-    ``kills`` counts, by function and test, what has killed already. The engine as it is goes first, as a control.
+    ``kills`` counts, by function and test, what has killed already; ``known`` is what killed a mutant before, by its key. The engine as it is goes first, as a control.
     """
     module, source = import_module(f"minipc.{name}"), source_of(name)
     spans = statements(source)
@@ -155,7 +155,10 @@ def run_module(runner, name, tests, todo, budget, note, kills):
         reached = [t for t, test in tests.items() if any(first <= l <= last for l in test.get(name, ()))]
         if first == 0:  # at the level of the module or a class: whatever uses the module
             reached = [t for t, test in tests.items() if test.get(name)]
-        order = _within(budget, _ordered(reached, tests, kills, mutant.function), tests)
+        order = _ordered(reached, tests, kills, mutant.function)
+        if known.get(mutant.key) in order:
+            order.sort(key=known[mutant.key].__ne__)  # what killed this mutant before goes first
+        order = _within(budget, order, tests)
         started = time.perf_counter()
         status, killer = (
             _one(runner, module, source, mutant, order, tests) if order else ("not reached", None)
