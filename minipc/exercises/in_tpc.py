@@ -585,10 +585,11 @@ def gradient_of_stack(
 
 
 def stack_with_lru(draw):
-    """An LRU below a readout, over a block or a cell."""
+    """An LRU below a readout, over a cell."""
     n, m, k, o, p = draw.widths(5)
-    lower = (RNN(m, k), Dense(m, k, "tanh"))[draw.setting % 2]
-    return network(draw, [lower, LRU(k, n, p), Dense(p, o, "tanh")], carry="prediction", influence="plain")
+    return network(
+        draw, [RNN(m, k), LRU(k, n, p), Dense(p, o, "tanh")], carry="prediction", influence="plain"
+    )
 
 
 @exercise("TPR.9", problem=stack_with_lru)
@@ -610,7 +611,7 @@ def gradient_of_envelopes(
 ):
     """The gradients of tPC-RTRL with the plain influence where the predictions are carried on: a list of dicts, one a block.
 
-    ``net`` has the blocks RNN or Dense (tanh), LRU, Dense (tanh), the loss is mse, at the steps where ``mask`` (T, B) is
+    ``net`` has the blocks RNN (tanh), LRU, Dense (tanh), the loss is mse, at the steps where ``mask`` (T, B) is
     True. ``influence`` is "plain", ``carry`` is "prediction", ``precision`` has the diagonal of the state, Re, Im, Re, Im,
     ..., then that of the LRU's output, then None. The arguments are those of :func:`minipc.tpc.gradient`.
     """

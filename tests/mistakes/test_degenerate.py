@@ -43,9 +43,6 @@ HIDDEN_BY = {
         "the precision is missing in front of e",
     },
     "unit precision": {
-        "the precisions of the states are forgotten",
-        "the precisions of the states are inverted",
-        "the noise of the observations is taken for its precision",
         "the precision is inverted",
         "the precision is missing in the weight gradient",
         "the precision is missing in the bottom-up term",

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+import minipc
 from minipc import check, tpc
+from minipc.exercises import EXERCISES, Draw
 from reference import tpc_indices as indices
 from reference import tpc_loops as loops
 from reference.temporal_oracles import pairs
@@ -910,3 +912,17 @@ def test_the_certificate_by_autograd_is_correct():
 def test_the_rules_of_minipc_can_be_handed_in_as_they_are(function, equation):
     """Their arguments have the names of the exercise."""
     assert check.explain(function, equation).correct
+
+
+@pytest.mark.parametrize("equation", EXERCISES)
+def test_the_arrays_of_the_first_problem_are_in_all_others(equation):
+    """Relations are looked for by their names: a network that changes with the setting would stop the search."""
+    exercise, names = EXERCISES[equation], []
+    for setting in range(3):
+        given = exercise.problem(Draw(np.random.default_rng(setting), setting=setting))
+        found = exercise.answer(minipc, *(given[name] for name in exercise.arguments))
+        names.append(set(check.explanation.arrays(found)))
+    assert names[0] <= names[1]
+    assert names[0] <= names[2]
+    if equation.split(".")[0] in ("tPC", "TPR", "KAL"):
+        assert names[0] == names[1] == names[2]
