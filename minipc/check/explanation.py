@@ -481,7 +481,8 @@ def relations(actual, right, sizes, uniform=False):
     if uniform and (len(found) != 1 or "it is zero" in found):
         return ()
     everything = len(found) == 1 and len(next(iter(found.values()))) == len(names)
-    return tuple(text if everything else f"{text} ({', '.join(names)})" for text, names in found.items())
+    first = {text: [name for name in names if name in right[0]] or names for text, names in found.items()}
+    return tuple(text if everything else f"{text} ({', '.join(names)})" for text, names in first.items())
 
 
 _FACTORS = {  # of a problem of B samples or lanes and T steps: how the factor follows from them

@@ -40,26 +40,20 @@ def test_no_name_for_correct_code_on_a_thousand_problems():
     assert [o for o in found if not o.told.correct or o.told.names] == []
 
 
-def test_no_name_for_answers_that_are_wrong_as_no_mistake_is():
-    """Noise of one per cent: neither correct nor named."""
-    found = by_chance(2 * len(EXERCISES), 4, 1e-2)
-    assert [o for o in found if o.told.correct or o.told.names] == []
-
-
 def test_four_of_five_random_pairs_are_named():
     """200 pairs; of the rest no name is given that does not give the answer."""
     found = [pair_outcome(pair, i, BENCH) for i, pair in enumerate(pairs(200, 17))]
     assert sum(o.named for o in found) >= 160
 
 
-def test_an_answer_takes_less_than_two_seconds():
-    """Of computing: an answer that nothing explains, on problems that were never tried, so that every pair is."""
+def test_answers_that_are_wrong_as_no_mistake_is_get_no_name_in_less_than_two_seconds():
+    """Noise of one per cent on problems that were never tried, so that every pair is; seconds of computing."""
     for equation in EXERCISES:
         function = changed(equation, np.random.default_rng(0), 1e-2)
         began = time.process_time()
         told = check.explain(function, equation, seed=12345)
         assert time.process_time() - began < 2, equation
-        assert told.verdict == "unknown"
+        assert (told.verdict, told.names) == ("unknown", ()), equation
 
 
 # ---------------------------------------------------------------------- what is said of odd results
