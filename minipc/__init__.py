@@ -45,7 +45,7 @@ from .schedules import Cosine, StepDecay, WarmUp
 from .spiking import ALIF, LIF
 from .train import CheckpointError, EarlyStopping, Interrupted, accuracy, evaluate, fit
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 
 __all__ = [
     "ALIF",

@@ -7,6 +7,8 @@ import pathlib
 import re
 
 import pytest
+from mutation.runner import MODULES
+from mutation.scores import score
 
 from minipc import __main__, data, mistakes, verify
 
@@ -95,6 +97,38 @@ def test_the_proof_table_lists_every_claim():
 def test_the_number_of_mistakes_is_stated():
     """Counted from the table."""
     assert f"holds {len(mistakes.MISTAKES)} named derivation mistakes" in README
+
+
+def test_the_score_of_mutation_testing_is_stated():
+    """From the results that the runs have left."""
+    rows = [score(module) for module in MODULES]
+    total, killed, equivalent = (
+        sum(row[name] for row in rows) for name in ("mutants", "killed", "equivalent")
+    )
+    lived = sum(len(row["survived"]) for row in rows)
+    assert killed > 0.97 * (killed + lived)
+    text = " ".join(README.split())
+    assert (
+        f"the gradient code (`blocks`, `cells`, `spc`, `epc`, `bptt`, `rtrl`, `influence`, `tpc`), {total:,} of them"
+        in text
+    )
+    assert f"{killed:,} are killed, {lived} survive without a reason" in text
+    assert f"of each of the other {equivalent} why" in text
+
+
+def test_the_debugger_is_as_good_as_stated():
+    """From the file that ``python -m experiments.debugger`` writes."""
+    found = (ROOT / "experiments" / "DEBUGGER.md").read_text(encoding="utf-8")
+    exercises, count = re.search(r"(\d+) exercises, (\d+) mistakes", found).groups()
+    apart = re.search(r"(\d+) mistakes were told apart from all others", found).group(1)
+    pairs = re.search(r"(\d+) of 200 random pairs were named", found).group(1)
+    assert "0 not called correct, 0 given a name" in found
+    text = " ".join(README.split())
+    assert f"there are {exercises} exercises" in text
+    assert f"each of the {count} mistakes was named on three problems" in text
+    assert f"({apart} told apart from all others, {int(count) - int(apart)} named together" in text
+    assert f"{pairs} of 200 random pairs, and none in 1,000 correct answers" in text
+    assert int(count) == len(mistakes.MISTAKES)
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "reference/equations.md"])
