@@ -33,6 +33,10 @@ class StoppedError(Exception):
     """Raised by a student's function that cannot be called again (a crash, a time limit); passes through."""
 
 
+class NoNumbersError(TypeError):
+    """A student's result is not made of arrays and numbers."""
+
+
 class Explanation(NamedTuple):
     """What :func:`explain` found; ``print`` shows it, a notebook shows a table.
 
@@ -215,9 +219,8 @@ def _bench():
     return Bench()
 
 
-@functools.lru_cache(
-    maxsize=8
-)  # what is kept are answers with mistakes, for the next try of the same exercise
+# what is kept are answers with mistakes, for the next try of the same exercise
+@functools.lru_cache(maxsize=8)
 def _case(equation, seed, square=False):
     return _Case(exercises()[equation], seed, square)
 
@@ -292,6 +295,8 @@ class _Case:
                 return say("not done", (), f"not done yet: {todo}" if str(todo) else "not done yet")
             except StoppedError:
                 raise
+            except NoNumbersError as error:
+                return say("structure", (), str(error))
             except Exception as error:
                 return self._raised(student, error, say)
             actual.append(result)
@@ -371,7 +376,8 @@ class _Case:
             return (alone,)
         right, sizes = [t.right for t in self.trials], [t.sizes for t in self.trials]
         relation = relations(actual, right, sizes)
-        if len(relation) == 1 and "and" not in relation[0] and "constant" not in relation[0]:
+        simple = len(relation) == 1 and ", and " not in relation[0] and "constant" not in relation[0]
+        if simple:
             return (relation,)
         for name, wrong in self._singles.items():
             more = relations(actual, wrong, sizes, uniform=True)
@@ -595,7 +601,7 @@ def _plain(tree):
         tree = tree.get()
     found = np.asarray(tree)
     if found.dtype == object or found.dtype.kind not in "fciub":
-        raise TypeError(f"a result must be made of numbers, got {type(tree).__name__}")
+        raise NoNumbersError(f"the result must be made of arrays of numbers, got {type(tree).__name__}")
     return found
 
 

@@ -98,6 +98,8 @@ def first_of(change):
         (raising, "raises", "NameError: name 'undefined_name' is not defined, in line"),
         (lambda *given: None, "structure", "nothing was returned: is the return missing?"),
         (lambda *given: right(*given)[:2], "structure", "1 arrays were returned, 2 expected"),
+        (lambda *given: (g for g in right(*given)), "structure", "made of arrays of numbers, got generator"),
+        (lambda *given: "none", "structure", "made of arrays of numbers, got str"),
         (first_of(lambda g: g.T), "shape", "is it transposed?"),
         (first_of(lambda g: g.sum(axis=0)), "shape", "is there a sum too many?"),
         (first_of(lambda g: g / 0), "not finite", "[1][0, 0] is "),
