@@ -358,6 +358,7 @@ def _audit_sizes(axes, found, causes):
     axes.set_yticks(range(len(causes)), [textwrap.fill(cause, 14) for cause in causes], fontsize=13)
     far = 1 if found.only_rounding else 1.25 * max(sizes)
     axes.set(xlabel=r"size $|p| / |g^\star|$", title="parts: all, with share", xlim=(0, far))
+    axes.locator_params(axis="x", nbins=4)
     axes.invert_yaxis()
 
 

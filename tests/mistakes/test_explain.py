@@ -163,6 +163,44 @@ def test_a_student_is_called_by_names_or_in_order():
     assert check.explain(lambda *given: right(*given), "sPC.4").correct
 
 
+class Foreign:
+    """An array of a library that NumPy knows nothing of, but how to read it."""
+
+    def __init__(self, array):
+        self._array = array
+
+    def __array__(self, dtype=None, copy=None):
+        """What NumPy asks for."""
+        return np.asarray(self._array, dtype)
+
+
+def test_arrays_of_another_library_are_read():
+    """Right ones are right, wrong ones are named."""
+    assert check.explain(
+        lambda *given: [g if g is None else Foreign(g) for g in right(*given)], "sPC.4"
+    ).correct
+    told = check.explain(lambda *given: [g if g is None else Foreign(-g) for g in right(*given)], "sPC.4")
+    assert told.names == ("the sign is wrong",)
+
+
+def test_pytorch_is_read():
+    """Tensors that still know their gradient, in the student's own arithmetic."""
+    torch = pytest.importorskip("torch")
+
+    def by_autograd(W, b, s, y, Pi):
+        s = [torch.tensor(v, requires_grad=True) for v in s]
+        top, total = len(W), 0.0
+        for l in range(1, top + 1):
+            a = s[l - 1] @ torch.tensor(W[l - 1]).T + torch.tensor(b[l - 1])
+            eps = (s[l] if l < top else torch.tensor(y)) - (torch.tanh(a) if l < top else a)
+            P = torch.as_tensor(Pi[l - 1])
+            total = total + 0.5 * ((eps @ P if P.ndim == 2 else P * eps) * eps).sum()
+        found = torch.autograd.grad(total, s[1:], create_graph=True)
+        return [None, *found]
+
+    assert check.explain(by_autograd, "sPC.4").correct
+
+
 def test_it_prints_as_text_as_a_table_and_as_json():
     """One mistake in all three."""
     told = check.explain(first_of(lambda g: -g), "sPC.4")
