@@ -321,7 +321,11 @@ class _Case:
             )
         shown = int(np.argmax([w >= RIGHT for w in worst]))
         comparison = compare(actual[shown], self.trials[shown].right)
-        named = self._names(actual, began)
+        if max(worst) < FLOAT32:  # so near to the right answer that only a mistake of just this size counts
+            alone = self._alone(actual, 1e-3 * max(worst))
+            named = (alone,) if alone else ()
+        else:
+            named = self._names(actual, began)
         names = tuple(either[0] for either in named)
         smallest = "" if names else self._smallest(student)
         if names:
@@ -366,12 +370,7 @@ class _Case:
 
     def _names(self, actual, began):
         """The mistakes that reproduce the answers; those of a tuple inside are the same one on these problems."""
-        trials = list(zip(self.trials, actual, strict=True))
-        alone = tuple(
-            name
-            for name in self._reached
-            if all((wrong := trial.alone(name)) and _same(seen, wrong) for trial, seen in trials)
-        )
+        alone = self._alone(actual, SAME)
         if alone:
             return (alone,)
         right, sizes = [t.right for t in self.trials], [t.sizes for t in self.trials]
@@ -386,6 +385,16 @@ class _Case:
                 return (name,), (second or more)
         pair = self._pair(actual, began)
         return self._either(actual, *pair) if pair else tuple((name,) for name in relation)
+
+    def _alone(self, actual, limit):
+        """Mistakes that change the answer, and alone give the one that is seen, as near as ``limit``."""
+
+        def gives(name):
+            pairs = zip(self.trials, actual, strict=True)
+            return all((wrong := trial.alone(name)) and _same(seen, wrong, limit) for trial, seen in pairs)
+
+        found = [name for name in self._reached if gives(name)]
+        return tuple(name for name in found if not all(_same(t.alone(name), t.right) for t in self.trials))
 
     def _either(self, actual, one, other):
         """Two mistakes, each with those that are the same one beside the other."""
@@ -556,9 +565,9 @@ def _stranger(name, actual, right):
     return None
 
 
-def near(a, x):
+def near(a, x, limit=SAME):
     """Equal to rounding, in norm."""
-    return distance(a, x) < SAME
+    return distance(a, x) < limit
 
 
 def distance(a, x) -> float:
@@ -572,8 +581,8 @@ def distance(a, x) -> float:
     return float(error / size) if size else (math.inf if error > 1e-12 else 0.0)
 
 
-def _same(found, other):
-    return all(near(a, x) for a, x in zip(found.values(), other.values(), strict=True))
+def _same(found, other, limit=SAME):
+    return all(near(a, x, limit) for a, x in zip(found.values(), other.values(), strict=True))
 
 
 # ---------------------------------------------------------------------- what came back
@@ -673,7 +682,11 @@ def _sentence(named):
     def one(name):
         return f"{name}, ({MISTAKES[name].equation})" if name in MISTAKES else name
 
-    return "; and: ".join(" (or, the same here: ".join(map(one, e)) + ")" * (len(e) > 1) for e in named)
+    def either(names):
+        first, *others = map(one, names)
+        return f"{first} (or, the same here: {'; '.join(others)})" if others else first
+
+    return "; and: ".join(map(either, named))
 
 
 def _readable(value):
