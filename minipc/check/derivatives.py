@@ -259,14 +259,14 @@ def _row(function, name, evidence):
         sizes = _sizes(function)
         return relations(g, d, probe.project, tolerance, sizes=sizes, x=x, others=others)
 
-    return judge(name, found, bytes_, _zero(function, name, evidence), explain)
+    return judge(name, found, bytes_, _zero(function, name, evidence, bytes_), explain)
 
 
-def _zero(function, name, evidence):
+def _zero(function, name, evidence, bytes_):
     """A norm that a derivative may have by rounding alone where the right one is zero, by what those of the others are.
 
-    A complex step sees much smaller ones as they are. Without others f itself is the measure, but not for differences: a
-    constant in f would hide everything.
+    A complex step sees much smaller ones as they are; what rounds in it, in its own precision, rounds in the answer in the
+    precision of that. Without others f itself is the measure, but not for differences: a constant in f would hide everything.
     """
     probe, _, found, _ = evidence[name]
     others = [
@@ -275,9 +275,9 @@ def _zero(function, name, evidence):
         if k != name and e[3] is not None and np.isfinite(e[3]).all()
     ]
     size = max(others, default=0.0)
-    rounding = 64 * EPS[function.bytes] * (size or function.size) * probe.x.size**0.5 / probe.scale
+    rounding = 64 * EPS[bytes_] * (size or function.size) * probe.x.size**0.5 / probe.scale
     if found.oracle == oracle_name(True):
-        return min(rounding, 1e3 * found.error)
+        return min(rounding, 1e3 * found.error * EPS[bytes_] / function.eps)
     return rounding if size else 0.0
 
 

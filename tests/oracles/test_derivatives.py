@@ -307,6 +307,64 @@ def test_zero_but_for_rounding_is_zero():
     assert wrong.rows[0].verdict == "differs"
 
 
+def attention(W, b, x):
+    """Keys with a bias, which every weight of a softmax over the keys loses again: the derivative by it is zero."""
+    s = x @ (x @ W.T + b).T
+    e = np.exp(s - s.real.max(axis=1, keepdims=True))
+    return (e / e.sum(axis=1, keepdims=True) @ x)[:, 0].sum()
+
+
+def attention_gradient(W, b, x):
+    """By W and b, as one writes it down: by b as a sum of terms that cancel."""
+    s = x @ (x @ W.T + b).T
+    e = np.exp(s - s.max(axis=1, keepdims=True))
+    p = e / e.sum(axis=1, keepdims=True)
+    by_s = p * (x[:, 0] - (p @ x)[:, :1])
+    by_keys = by_s.T @ x
+    return by_keys.T @ x, by_keys.sum(axis=0)
+
+
+@pytest.mark.parametrize("parameters", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("answer", ["float32", "float64"])
+def test_what_is_zero_but_for_the_rounding_of_the_answer_is_zero(parameters, answer):
+    """Of the lowest precision that took part, though the oracle is a complex step in double precision."""
+    wrong = 1.0 if parameters == "float16" else 1e-3
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        W, b, x = (rng.standard_normal(n).astype(parameters) for n in ((4, 4), (4,), (6, 4)))
+
+        def g(*args, more=0.0):
+            by_W, by_b = attention_gradient(*(a.astype(np.result_type(a, answer)) for a in args))
+            return by_W.astype(answer), (by_b + more).astype(answer)
+
+        found = check.gradient(attention, g, W, b, x, wrt=(0, 1), seed=seed)
+        assert found.correct, f"\n{found}"
+        assert "zero but for rounding" in found.rows[1].notes[0]
+        found = check.gradient(attention, lambda *a: g(*a, more=wrong), W, b, x, wrt=(0, 1), seed=seed)  # noqa: B023
+        assert [row.verdict for row in found.rows] == ["agrees", "differs"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_a_derivative_far_below_the_others_is_judged_by_itself(precision):
+    """A complex step sees it as it is: it is no rounding, and twice is wrong."""
+    f = lambda a, b: 1e6 * a + 1e-12 * np.sin(b).sum()  # noqa: E731
+    g = lambda a, b: (1e6, 1e-12 * np.cos(b))  # noqa: E731
+    a, b = np.zeros((), precision), X.astype(precision)
+    assert check.gradient(f, g, a, b, wrt=(0, 1)).correct
+    twice = check.gradient(f, lambda a, b: (1e6, 2 * g(a, b)[1]), a, b, wrt=(0, 1))
+    assert [row.verdict for row in twice.rows] == ["agrees", "differs"]
+    assert twice.rows[1].notes == ("the answer is the right one times 2",)
+
+
+def test_a_constant_in_the_function_hides_no_small_answer():
+    """What may be rounding follows from the other derivatives, not from how large the function is."""
+    f = lambda a, b: 1e3 + np.linalg.norm(a)  # noqa: E731
+    answers = [(0.0, "agrees"), (1e-12, "differs")]
+    for factor, verdict in answers:
+        g = lambda a, b, c=factor: (a / np.linalg.norm(a), c * b)  # noqa: E731
+        assert [r.verdict for r in check.gradient(f, g, X, V, wrt=(0, 1)).rows] == ["agrees", verdict]
+
+
 def test_one_that_is_missing_is_named():
     """All zero, where the derivative is not."""
     assert only(check.gradient(square, np.zeros_like, X)).notes == ("the answer is zero everywhere",)
@@ -373,6 +431,24 @@ def test_half_precision():
     assert row.verdict == "agrees"
     assert abs(row.cosine - 1) < 1e-6
     assert not check.gradient(np.linalg.norm, lambda x: x / np.linalg.norm(x) * np.float16(1.1), x).correct
+
+
+def test_the_lowest_of_several_precisions_is_the_bar():
+    """One parameter in single precision makes the derivative by the others good to no more."""
+    x = np.random.default_rng(1).standard_normal((6, 4)).astype("float32")
+    W, b = A.astype("float32"), V[:3]
+    f = lambda W, b, x: np.tanh(x @ W.T + b).sum()  # noqa: E731
+
+    def g(W, b, x, factor=1.0):
+        d = 1 - np.tanh(x @ W.T + b) ** 2
+        return d.T @ x, factor * d.sum(axis=0)
+
+    found = check.gradient(f, g, W, b, x, wrt=(0, 1))
+    assert g(W, b, x)[1].dtype == float
+    assert found.rows[1].relative_error > 1e-9
+    assert found.correct, f"\n{found}"
+    found = check.gradient(f, lambda *a: g(*a, factor=1.001), W, b, x, wrt=(0, 1))
+    assert [row.verdict for row in found.rows] == ["agrees", "differs"]
 
 
 def test_double_precision_is_judged_as_such():
@@ -471,6 +547,25 @@ def test_a_simple_reason_is_named(name, norm):
         ).notes == (reason,)
 
 
+def test_a_factor_is_named_only_where_it_explains_the_difference():
+    """0.2 % too much in single precision is a factor; with noise of a quarter of that it is none."""
+    x = np.random.default_rng(1).standard_normal((6, 4)).astype("float32")
+    noise = np.random.default_rng(2).standard_normal((4, 4)).astype("float32")
+
+    def notes(level):
+        def wrong(W, x):
+            g = bilinear_gradient(W, x)
+            error = level * noise * np.linalg.norm(g) / np.linalg.norm(noise)
+            return (1.002 * g + error).astype("float32")
+
+        row = only(check.gradient(bilinear, wrong, M.astype("float32"), x))
+        assert row.verdict == "differs"
+        return row.notes
+
+    assert notes(0.0) == ("the answer is the right one times 1.002",)
+    assert "times" not in "".join(notes(5e-4))
+
+
 def test_no_reason_is_invented():
     """Noise of one tenth has none."""
     noise = 0.1 * np.random.default_rng(2).standard_normal((4, 4))
@@ -541,6 +636,23 @@ def test_another_structure_comes_first(name):
     assert not found.correct
     assert not found.rows
     assert message in found.problems[0]
+
+
+def test_a_dict_with_the_numbers_of_a_list_is_no_list():
+    """Nor the other way round."""
+    f = lambda p: (p[0] * p[1]).sum()  # noqa: E731
+    pairs, numbered = [X, X + 1], {0: X, 1: X + 1}
+    found = check.gradient(f, lambda p: {0: p[1], 1: p[0]}, pairs)
+    assert "p must be a list of 2, got a dict with the keys 0, 1" in only_problem(found)
+    found = check.gradient(f, lambda p: [p[1], p[0]], numbered)
+    assert "p must be a dict with the keys 0, 1, got a list of 2" in only_problem(found)
+
+
+def only_problem(found):
+    """The one sentence of a report without rows."""
+    (problem,) = found.problems
+    assert not found.rows
+    return problem
 
 
 def test_a_tuple_where_one_array_is_asked_for():
@@ -634,6 +746,22 @@ def test_last_bits_may_differ():
     """As those of a sum in another order."""
     signs = iter([1, -1] * 1000)
     assert check.gradient(lambda x: square(x) * (1 + 2e-16 * next(signs)), lambda x: 2 * x, X).correct
+
+
+@pytest.mark.parametrize("takes", ["float32", "float64"])
+def test_last_bits_of_single_precision_may_differ(takes):
+    """Whether the parameters or only the values are in single precision."""
+    signs = iter([1, -1] * 1000)
+
+    def f(x):
+        if x.dtype != takes:
+            raise TypeError(f"{takes} expected")
+        y = square(x) * (1 + 2e-7 * next(signs))
+        return np.float32(y) if takes == "float64" else float(y)
+
+    found = check.gradient(f, lambda x: 2 * x, X.astype(takes))
+    assert not found.problems
+    assert only(found).verdict in ("agrees", "cannot tell")
 
 
 def edits_data(x, y):
