@@ -305,6 +305,12 @@ def test_zero_but_for_rounding_is_zero():
     assert "zero but for rounding" in found.rows[0].notes[0]
     wrong = check.gradient(f, lambda c, a: (g(c, a)[0] + 1e-6, g(c, a)[1]), 0.3, X, wrt=(0, 1))
     assert wrong.rows[0].verdict == "differs"
+    real = lambda c, a: f(np.real(c), np.real(a))  # noqa: E731
+    for seed in range(30):  # by differences, which have the same rounding divided by their steps
+        x = np.random.default_rng(seed).standard_normal(5)
+        found = check.gradient(real, g, 0.3, x, wrt=(0, 1), seed=seed)
+        assert found.correct, f"\n{found}"
+        assert {row.oracle for row in found.rows} == {"differences"}
 
 
 def attention(W, b, x):
@@ -340,7 +346,7 @@ def test_what_is_zero_but_for_the_rounding_of_the_answer_is_zero(parameters, ans
         found = check.gradient(attention, g, W, b, x, wrt=(0, 1), seed=seed)
         assert found.correct, f"\n{found}"
         assert "zero but for rounding" in found.rows[1].notes[0]
-        found = check.gradient(attention, lambda *a: g(*a, more=wrong), W, b, x, wrt=(0, 1), seed=seed)  # noqa: B023
+        found = check.gradient(attention, lambda *a: g(*a, more=wrong), W, b, x, wrt=(0, 1), seed=seed)
         assert [row.verdict for row in found.rows] == ["agrees", "differs"]
 
 
