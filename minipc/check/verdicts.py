@@ -106,7 +106,7 @@ def judge(name, found, bytes_, rounding, explain) -> DerivativeRow:
     ----------
     found : Evidence
     bytes_ : int             of a real number in the lowest precision that took part
-    rounding : float         a norm that may come from rounding alone; in the oracle, which divides by steps, ten times that
+    rounding : float         a norm of the answer that may come from rounding alone; the oracle, which divides by steps, has more
     explain : tolerance -> tuple of sentences        asked when it differs
     """
     with np.errstate(all="ignore"):
@@ -124,7 +124,8 @@ def judge(name, found, bytes_, rounding, explain) -> DerivativeRow:
         cosine = inner / (norm * size) if norm * size else float(norm == size)
         ratio = norm / size if size else (float("inf") if norm else 1.0)
         share = error / most if most else 0.0
-    zero = max(size / 10, norm) < rounding and size <= max(10 * found.error, 1e-3 * rounding)
+    zero = norm < rounding and size <= max(10 * found.error, 1e-3 * rounding)
+    zero = zero and found.error < 1e5 * rounding  # else the oracle has not seen that it is so small
     zero = zero or error == found.error == 0
     verdict, notes = _verdict(share, relative, accuracy, zero, smooth, bytes_)
     if zero and error:

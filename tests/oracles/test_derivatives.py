@@ -340,8 +340,8 @@ def test_what_is_zero_but_for_the_rounding_of_the_answer_is_zero(parameters, ans
         W, b, x = (rng.standard_normal(n).astype(parameters) for n in ((4, 4), (4,), (6, 4)))
 
         def g(*args, more=0.0):
-            by_W, by_b = attention_gradient(*(a.astype(np.result_type(a, answer)) for a in args))
-            return by_W.astype(answer), (by_b + more).astype(answer)
+            by_W, by_b = attention_gradient(*(a.astype(answer) for a in args))
+            return by_W, by_b + np.array(more, answer)
 
         found = check.gradient(attention, g, W, b, x, wrt=(0, 1), seed=seed)
         assert found.correct, f"\n{found}"
@@ -369,6 +369,9 @@ def test_a_constant_in_the_function_hides_no_small_answer():
     for factor, verdict in answers:
         g = lambda a, b, c=factor: (a / np.linalg.norm(a), c * b)  # noqa: E731
         assert [r.verdict for r in check.gradient(f, g, X, V, wrt=(0, 1)).rows] == ["agrees", verdict]
+    drowned = lambda a, b: 1e9 + np.linalg.norm(a) + 1e-7 * np.linalg.norm(b)  # noqa: E731
+    found = check.gradient(drowned, lambda a, b: (a / np.linalg.norm(a), 0 * b), X, V, wrt=(0, 1))
+    assert found.rows[1].verdict == "cannot tell", f"\n{found}"
 
 
 def test_one_that_is_missing_is_named():
@@ -422,6 +425,17 @@ def test_a_function_in_single_precision_alone(f):
     assert only(found).relative_error < only(found).accuracy
     found = check.gradient(f, lambda x: single_gradient(x) * np.float32(1.05), x)
     assert only(found).verdict == "differs"
+
+
+def test_values_in_single_precision_set_the_bar():
+    """Of a function that takes double precision and returns single: an oracle that is good to 1 % has to do."""
+    f = lambda x: np.float32(100 + np.linalg.norm(x))  # noqa: E731
+    row = only(check.gradient(f, lambda x: x / np.linalg.norm(x), X))
+    assert 1e-3 < row.accuracy < 1e-2
+    assert row.verdict == "agrees"
+    double = only(check.gradient(lambda x: float(f(x)), lambda x: x / np.linalg.norm(x), X))
+    assert double.verdict == "cannot tell"
+    assert 1e-3 < double.accuracy < 1e-2
 
 
 def test_an_answer_in_single_precision_is_judged_as_such():
