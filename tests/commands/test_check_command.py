@@ -712,7 +712,12 @@ def started(seconds):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     words = ["-m", "minipc", "check", "exercise.py:f", "--against", "sPC.4", "--time", seconds]
     process = subprocess.Popen(
-        [sys.executable, *words], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     wait(pathlib.Path("running").exists)
     return process
