@@ -1228,9 +1228,12 @@ def test_a_few_hundred_parameters_take_less_than_a_second():
         t = np.tanh(x @ W.T)
         return (t * (1 - t * t)).T @ x / np.linalg.norm(t)
 
-    start = time.process_time()
-    assert check.gradient(f, g, W, x).correct
-    assert time.process_time() - start < 1
+    def seconds():
+        start = time.process_time()
+        assert check.gradient(f, g, W, x).correct
+        return time.process_time() - start
+
+    assert min(seconds() for _ in range(3)) < 1
 
 
 # --- minipc's own rules, other libraries ---------------------------------------------------------------------------------------------------------------
