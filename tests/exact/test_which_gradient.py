@@ -170,3 +170,16 @@ def test_exactly_is_said_where_it_is_true_and_nowhere_else(layers, options, exac
     assert is_so >= expected
     if "inference" not in options:  # what is not said is not so, either; epc's first step is another descent
         assert is_so == expected
+
+
+def test_fixed_predictions_are_at_no_equilibrium_of_inference():
+    """The whole sentence; with inference it is said where the gradient is taken. Reverse KF-RTRL is an estimate, too."""
+    rng = np.random.default_rng(3)
+    net = pc.RecurrentNetwork([pc.RNN(2, 3), pc.Dense(3, 4)])
+    given = net, net.init(seed=0), rng.standard_normal((4, 2, 2)), rng.standard_normal((4, 2, 4))
+    said = "the gradient of (1/beta) sum F_t* with a stop at the carried state{} (tPC.7): no history"
+    assert pc.tpc.gradient(*given, inference="fixed").equals == said.format("")
+    inferred = pc.tpc.gradient(*given, inference_steps=3)
+    assert inferred.equals == said.format(", at the equilibrium of inference")
+    noisy = pc.tpc.gradient(*given, inference_steps=3, influence="reverse-kf")
+    assert noisy.equals.startswith("a noisy estimate (reverse-kf): on average over its signs")
