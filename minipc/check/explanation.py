@@ -25,7 +25,7 @@ from .comparison import Comparison, compare, leaves
 
 RIGHT, SAME = 1e-8, 1e-7  # relative: a correct answer; two wrong answers that are the same one
 FLOAT32 = 1e-4  # a correct answer in single precision
-SECONDS = 1.5  # of computing, to search pairs of mistakes in
+SECONDS = 1.2  # of computing, to search pairs of mistakes in
 TRIALS = 3  # problems that an answer has to be right on
 
 
