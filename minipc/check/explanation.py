@@ -22,6 +22,7 @@ import numpy as np
 
 from . import tables
 from .comparison import Comparison, compare, leaves
+from .trees import as_numpy, changed
 
 RIGHT, SAME = 1e-8, 1e-7  # relative: a correct answer; two wrong answers that are the same one
 FLOAT32 = 1e-4  # a correct answer in single precision
@@ -271,7 +272,7 @@ class _Trial:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is wrong is said below, once
             result = _call(function, self.exercise.arguments, given)
-        edited = [name for name in self.given if not _unchanged(given[name], before[name])]
+        edited = [name for name in self.given if changed(given[name], before[name], name)]
         return leaves(_like(_plain(result), self._tree)), edited
 
 
@@ -602,14 +603,8 @@ def _plain(tree):
         return {str(key): _plain(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
         return [_plain(value) for value in tree]
-    if hasattr(tree, "detach"):  # PyTorch
-        tree = tree.detach().cpu().numpy()
-    if hasattr(tree, "_value"):  # a box of autograd
-        tree = tree._value
-    if hasattr(tree, "get") and hasattr(tree, "ndim"):  # a device array
-        tree = tree.get()
-    found = np.asarray(tree)
-    if found.dtype == object or found.dtype.kind not in "fciub":
+    found = as_numpy(tree)
+    if found.dtype.kind not in "fciub":
         raise NoNumbersError(f"the result must be made of arrays of numbers, got {type(tree).__name__}")
     return found
 
@@ -757,16 +752,3 @@ def _more_names(given):
         names = dict.fromkeys(name for p in params for name in p)
         more |= {name: [p.get(name) for p in params] for name in names}
     return more
-
-
-def _unchanged(after, before):
-    """Has a student's function left an argument as it was?"""
-    if isinstance(before, dict):
-        return after.keys() == before.keys() and all(_unchanged(after[k], before[k]) for k in before)
-    if isinstance(before, list | tuple):
-        return len(after) == len(before) and all(map(_unchanged, after, before))
-    if isinstance(before, np.ndarray):
-        return after.shape == before.shape and np.array_equal(
-            after, before, equal_nan=before.dtype.kind in "fc"
-        )
-    return True

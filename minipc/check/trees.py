@@ -30,12 +30,10 @@ def rebuild(tree, leaves):
     """The same tree with the next of ``leaves`` (an iterator) in the place of every leaf."""
     if tree is None:
         return None
-    if isinstance(tree, dict):
-        return {key: rebuild(branch, leaves) for key, branch in tree.items()}
-    if isinstance(tree, list | tuple):
-        branches = [rebuild(branch, leaves) for branch in tree]
-        return type(tree)(*branches) if hasattr(tree, "_fields") else type(tree)(branches)
-    return next(leaves)
+    branches = _branches(tree)
+    if branches is None:
+        return next(leaves)
+    return rebuild_branches(tree, [rebuild(branch, leaves) for _, branch in branches])
 
 
 def match(answer, like, path):
@@ -67,6 +65,14 @@ def match(answer, like, path):
     }
 
 
+def as_numpy(value):
+    """A NumPy array of a number or of any library's array: NumPy, CuPy, a tensor, a box; of objects, if it is none."""
+    value = getattr(value, "_value", value)  # a box of autograd
+    for undo in ("detach", "resolve_conj", "cpu"):  # a tensor that wants a gradient, lies on a GPU
+        value = getattr(value, undo)() if hasattr(value, undo) else value
+    return np.asarray(to_numpy(value) if hasattr(value, "ndim") else value)
+
+
 def host(value, what="the value of f"):
     """Anything that holds numbers as a NumPy array on the host: a number, NumPy, CuPy, a tensor, a box.
 
@@ -74,14 +80,7 @@ def host(value, what="the value of f"):
     ------
     TypeError       it holds no numbers
     """
-    value = getattr(value, "_value", value)  # a box of autograd
-    for undo in (
-        "detach",
-        "resolve_conj",
-        "cpu",
-    ):  # a tensor of PyTorch that wants a gradient, lies on a GPU ...
-        value = getattr(value, undo)() if hasattr(value, undo) else value
-    array = np.asarray(to_numpy(value)) if _branches(value) is None else np.empty(0, object)
+    array = as_numpy(value) if _branches(value) is None else np.empty(0, object)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{what} must be an array or a number, got {_kind(value)}")
     return array
@@ -111,7 +110,7 @@ def changed(tree, before, path):
         name
         for name, array in one.items()
         if is_array(array) and name in other and not _equal(to_numpy(array), to_numpy(other[name]))
-    ] + [name for name in other if name not in one]
+    ] + [name for name in (*other, *one) if name not in one or name not in other]
 
 
 def argument_names(function, count):

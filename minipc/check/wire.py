@@ -11,13 +11,13 @@ import math
 
 import numpy as np
 
-from ..backend import to_numpy
 from ..dag import Dag
 from ..network import Network
 from ..recurrent import RecurrentNetwork
 from ..registry import BLOCKS, CELLS, build
+from .trees import as_numpy
 
-NETWORKS = {kind.__name__: kind for kind in (Network, RecurrentNetwork)}
+NETWORKS = {kind.__name__: kind for kind in (Network, RecurrentNetwork, Dag)}
 NUMBERS = "biufc"  # kinds of dtype that may travel: bool, integers, real and complex numbers
 
 
@@ -81,20 +81,10 @@ def pack(value, other):
     kind = type(value)
     if kind in NETWORKS.values():
         return {"network": [kind.__name__, value.config()]}
-    if kind is Dag:
-        return {"dag": value.config()}
     if kind in (BLOCKS | CELLS).values():
         return {"block": [kind.__name__, value.config()]}
-    array = _as_array(value)
+    array = as_numpy(value)
     return {"array": _pack_array(array)} if array.dtype.kind in NUMBERS else other(value)
-
-
-def _as_array(value):
-    """A NumPy array of another library's array; of objects, if it is none."""
-    if hasattr(value, "detach"):  # torch: from its graph, and from its device
-        value = value.detach().cpu()
-    value = getattr(value, "_value", value)  # a box of autograd
-    return to_numpy(value) if hasattr(value, "ndim") else np.asarray(value)
 
 
 def _pack_array(array):
@@ -129,11 +119,6 @@ def _unpack_named(data):
     return collections.namedtuple(name, fields)(*map(unpack, values))
 
 
-def _unpack_dag(config):
-    blocks = [build(*block) for block in config["blocks"]]
-    return Dag(blocks, config["parents"], loss=config["loss"])
-
-
 UNPACK = {
     "scalar": lambda data: _unpack_array(data)[()],
     "complex": lambda data: complex(*data),
@@ -141,7 +126,6 @@ UNPACK = {
     "named": _unpack_named,
     "dict": lambda data: {unpack(k): unpack(v) for k, v in data},
     "network": lambda data: NETWORKS[data[0]].from_config(data[1]),
-    "dag": _unpack_dag,
     "block": lambda data: build(*data),
     "array": _unpack_array,
     "other": lambda name: type(name, (Other,), {})(),
